@@ -1,0 +1,139 @@
+"""How lm-eval finds `local-chat` and our tasks, in releases that discover no plugins themselves.
+
+Owns the import hook. The wheel carries `distill_eval_autoload.pth`; its one line puts a finder on
+`sys.meta_path` which does nothing until `lm_eval` is imported and then calls `autoload` here. From
+there two modules of lm-eval are touched, each right after it was executed:
+
+    lm_eval.api.registry    `local-chat` is registered by its "module:Class" path, not imported
+    lm_eval.tasks[.manager] `TaskManager` searches our folder after the built-in tasks and before
+                            the user's `--include_path`, which therefore still overrides
+
+Later releases read the entry-point groups `lm_eval.models` and `lm_eval.tasks`, which this
+distribution declares as well; where a release does, the hook leaves that part to it.
+`DISTILL_EVAL_NO_AUTOLOAD=1` switches the hook off. Tried with lm-eval 0.4.11, 0.4.12 and 0.4.13.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+MODEL_NAME = "local-chat"
+MODEL_PATH = "harness_tasks.local_chat:LocalChat"
+TASKS_DIR = Path(__file__).parent / "tasks"
+AUTOLOAD_FINDER = "DistillEvalAutoload"
+
+
+def autoload() -> None:
+    """Follow the import of lm-eval that is just beginning; called by the `.pth` line, once."""
+    sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != AUTOLOAD_FINDER]
+    sys.meta_path.insert(0, LmEvalFinder())
+
+
+class LmEvalFinder:
+    """Meta-path finder that runs a step after one of the modules in `STEPS` was executed."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the ordinary spec with its loader wrapped, or None for every other module."""
+        if name not in STEPS:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = FollowedLoader(spec.loader, STEPS[name])  # type: ignore[assignment]
+        return spec
+
+
+class FollowedLoader:
+    """A loader that executes the module as before and then runs one step on it."""
+
+    def __init__(self, loader: Any, step: Callable[[ModuleType], None]) -> None:
+        self.loader = loader
+        self.step = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, then the step.
+
+        Raises:
+            ImportError: lm-eval is not of a shape that we know; says what to do.
+        """
+        self.loader.exec_module(module)
+        try:
+            self.step(module)
+        except (AttributeError, TypeError, ValueError) as cause:
+            raise ImportError(unknown_shape(module.__name__, cause)) from cause
+
+
+def unknown_shape(module_name: str, cause: Exception) -> str:
+    """Say why the hook gave up, and the two ways on."""
+    return (
+        f"distill-eval cannot add {MODEL_NAME!r} and its tasks to this lm-eval: {module_name}: "
+        f"{type(cause).__name__}: {cause}. It was tried with lm-eval 0.4.11 to 0.4.13: install one "
+        "of these, or set DISTILL_EVAL_NO_AUTOLOAD=1 to run lm-eval without distill-eval"
+    )
+
+
+def register_model(registry: ModuleType) -> None:
+    """Register `local-chat` by path, unless this release reads `lm_eval.models` by itself."""
+    if hasattr(registry, "load_plugins") or MODEL_NAME in registry.model_registry:
+        return
+    registry.model_registry.register(MODEL_NAME, target=MODEL_PATH)
+
+
+def extend_task_manager(module: ModuleType) -> None:
+    """Add our task folder to the search paths of `TaskManager`, where this module defines it."""
+    manager = getattr(module, "TaskManager", None)
+    if manager is None or manager.__module__ != module.__name__ or discovers_tasks(module):
+        return
+    init = manager.__init__
+    signature = inspect.signature(init)
+    if not {"include_path", "include_defaults"} <= set(signature.parameters):
+        raise TypeError(f"TaskManager takes {list(signature.parameters)}, not include_path")
+
+    @functools.wraps(init)
+    def init_with_our_tasks(self: Any, *args: Any, **kwargs: Any) -> None:
+        call = signature.bind(self, *args, **kwargs)
+        call.apply_defaults()
+        given = call.arguments["include_path"]
+        if call.arguments["include_defaults"]:
+            call.arguments["include_path"] = [str(TASKS_DIR), *search_paths(given)]
+        init(*call.args, **call.kwargs)
+        self.include_path = given
+
+    manager.__init__ = init_with_our_tasks
+
+
+def search_paths(include_path: str | Path | Sequence[str | Path] | None) -> list[str]:
+    """Return the user's `include_path`, in any form that lm-eval takes, as a list."""
+    if include_path is None:
+        return []
+    if isinstance(include_path, str | Path):
+        return [str(include_path)]
+    return [str(path) for path in include_path]
+
+
+def discovers_tasks(module: ModuleType) -> bool:
+    """Whether this release reads the entry-point group `lm_eval.tasks`.
+
+    Upstream's pull request 4015 is open, so there is no name to ask for: what a release that reads
+    the group must hold is the group's name, as a string of its own, in the module that searches.
+    """
+    return re.search(r"""(["'])lm_eval\.tasks\1""", inspect.getsource(module)) is not None
+
+
+STEPS: dict[str, Callable[[ModuleType], None]] = {
+    "lm_eval.api.registry": register_model,
+    "lm_eval.tasks": extend_task_manager,
+    "lm_eval.tasks.manager": extend_task_manager,
+}

@@ -1,0 +1,127 @@
+"""The record of one graded completion, and the JSON-lines files that hold records.
+
+Owns the verdict words, `SampleRecord` and the reading and writing of JSON lines, plain or gzip.
+Refuses to own grading (`graders`) and exchanges (`proxy.exchange`). Standard library only.
+
+Example, the line that lm-eval's samples file carries for each completion, under `samples`:
+
+    {"schema": 1, "sample_index": 0, "verdict": "correct", "answer": "18", "truncated": false, ...}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+SCHEMA_VERSION = 1
+
+
+class Verdict(StrEnum):
+    """How one completion was graded; only `correct` scores, `grader_error` is left out and counted."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    NO_ANSWER = "no_answer"
+    TRUNCATED = "truncated"
+    GRADER_ERROR = "grader_error"
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One completion of one doc, graded.
+
+    `truncated` is a flag beside the verdict: a completion that was cut off after a complete boxed
+    answer is graded on that answer and still flagged. `state` is a state of `reasoning.split`.
+    """
+
+    sample_index: int
+    verdict: Verdict
+    answer: str | None
+    truncated: bool
+    state: str
+    finish_reason: str | None
+    reasoning_chars: int
+    answer_chars: int
+    request_id: str | None = None
+    completion_tokens: int | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as a JSON object, `schema` first."""
+        return {"schema": SCHEMA_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> SampleRecord:
+        """Read a record of this schema; fields that a later writer added are ignored.
+
+        Raises:
+            ValueError: another schema, an unknown verdict, or a missing field.
+        """
+        if row.get("schema") != SCHEMA_VERSION:
+            raise ValueError(
+                f"sample record has schema {row.get('schema')!r}, this version reads {SCHEMA_VERSION}"
+            )
+        known = {f.name: row[f.name] for f in dataclasses.fields(cls) if f.name in row}
+        try:
+            return cls(**{**known, "verdict": Verdict(known["verdict"])})
+        except (KeyError, TypeError) as missing:
+            raise ValueError(f"sample record lacks a field: {missing}") from missing
+
+
+def open_text(path: Path, mode: str = "rt") -> IO[str]:
+    """Open a UTF-8 text file, through gzip where the name ends in `.gz`."""
+    if path.suffix == ".gz":
+        return gzip.open(path, mode, encoding="utf-8")  # type: ignore[return-value]
+    return path.open(mode, encoding="utf-8")
+
+
+def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON-lines file in order, one at a time; blank lines are skipped.
+
+    Raises:
+        ValueError: a line that is no JSON object, a file that is not UTF-8, or damaged gzip; the
+            message names file and line.
+        OSError: the file cannot be opened.
+    """
+    path = Path(path)
+    number = 0
+    try:
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield parse_object(line, f"{path}:{number}")
+    except UnicodeDecodeError as bad:
+        raise ValueError(f"{path}: not UTF-8 text after line {number} ({bad.reason})") from bad
+    except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as bad:  # type: ignore[attr-defined]
+        raise ValueError(f"{path}: damaged gzip after line {number} ({bad})") from bad
+
+
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """Parse one JSON object.
+
+    Raises:
+        ValueError: not JSON, too deeply nested, or not an object; the message begins with `where`.
+    """
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as bad:
+        raise ValueError(f"{where}: not valid JSON ({bad})") from bad
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected a JSON object, got {type(row).__name__}")
+    return row
+
+
+def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write one JSON object a line and return how many; `.gz` names are compressed."""
+    n_rows = 0
+    with open_text(Path(path), "wt") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            n_rows += 1
+    return n_rows

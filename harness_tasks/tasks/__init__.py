@@ -1,0 +1,1 @@
+"""The task YAML, by family; this file makes the folder the target of an entry point."""

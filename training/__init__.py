@@ -1,0 +1,1 @@
+"""Traces to adapter to checkpoint: the only package that may load torch, and only inside functions."""
