@@ -4,7 +4,7 @@ Owns the import hook. The wheel carries `distill_eval_autoload.pth`; its one lin
 `sys.meta_path` which does nothing until `lm_eval` is imported and then calls `autoload` here. From
 there two modules of lm-eval are touched, each right after it was executed:
 
-    lm_eval.api.registry    `local-chat` is registered by its "module:Class" path, not imported
+    lm_eval.models          `local-chat` is registered by its "module:Class" path, not imported
     lm_eval.tasks[.manager] `TaskManager` searches our folder after the built-in tasks and before
                             the user's `--include_path`, which therefore still overrides
 
@@ -16,6 +16,7 @@ distribution declares as well; where a release does, the hook leaves that part t
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.machinery
 import inspect
 import re
@@ -84,8 +85,12 @@ def unknown_shape(module_name: str, cause: Exception) -> str:
     )
 
 
-def register_model(registry: ModuleType) -> None:
-    """Register `local-chat` by path, unless this release reads `lm_eval.models` by itself."""
+def register_model(models: ModuleType) -> None:
+    """Register `local-chat` by path, unless this release reads `lm_eval.models` by itself.
+
+    Not before lm-eval's own models: it imports them when the registry is still empty, and only then.
+    """
+    registry = importlib.import_module("lm_eval.api.registry")
     if hasattr(registry, "load_plugins") or MODEL_NAME in registry.model_registry:
         return
     registry.model_registry.register(MODEL_NAME, target=MODEL_PATH)
@@ -133,7 +138,7 @@ def discovers_tasks(module: ModuleType) -> bool:
 
 
 STEPS: dict[str, Callable[[ModuleType], None]] = {
-    "lm_eval.api.registry": register_model,
+    "lm_eval.models": register_model,
     "lm_eval.tasks": extend_task_manager,
     "lm_eval.tasks.manager": extend_task_manager,
 }

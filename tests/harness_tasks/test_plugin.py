@@ -105,6 +105,16 @@ def test_local_chat_is_registered_by_path_and_loads(fresh: Path, tmp_path: Path)
     assert done.stdout.split() == ["True", "False", "LocalChat"], done.stderr
 
 
+@pytest.mark.parametrize("name", ["dummy", "local-chat"])
+def test_each_model_is_found_first_in_a_fresh_process(
+    name: str, fresh: Path, tmp_path: Path
+) -> None:
+    """lm-eval fills its registry at the first look-up, and only while it is empty."""
+    code = f"from lm_eval.api.registry import get_model; print(get_model({name!r}).__name__)"
+    done = run(fresh, "-c", code, cwd=tmp_path)
+    assert done.stdout.split() == [{"dummy": "DummyLM"}.get(name, "LocalChat")], done.stderr
+
+
 def test_a_users_include_path_still_overrides(fresh: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -142,6 +152,7 @@ def test_an_interpreter_without_lm_eval_loads_no_module_of_ours(
 def test_the_variable_switches_the_hook_off(fresh: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
+        "import lm_eval.models\n"
         "from lm_eval.api.registry import model_registry\n"
         "from lm_eval.tasks import TaskManager\n"
         "print('local-chat' in model_registry, 'harness_tasks.plugin' in sys.modules)\n"
@@ -157,6 +168,7 @@ def make_release(folder: Path, *, registry: str, manager: str) -> None:
         "__init__.py": "",
         "api/__init__.py": "",
         "api/registry.py": registry,
+        "models/__init__.py": "",
         "tasks/__init__.py": "from lm_eval.tasks.manager import TaskManager\n",
         "tasks/manager.py": manager,
     }.items():
@@ -191,6 +203,7 @@ def test_native_discovery_registers_nothing_twice(fresh: Path, tmp_path: Path) -
     make_release(tmp_path, registry=NATIVE_REGISTRY, manager=NATIVE_MANAGER)
     code = (
         "from lm_eval.api import registry\n"
+        "import lm_eval.models\n"
         "from lm_eval.tasks import TaskManager\n"
         "import lm_eval; assert lm_eval.__file__.startswith(%r), lm_eval.__file__\n"
         "print(len(registry.registered), registry.registered[0][1].value)\n"
@@ -203,7 +216,7 @@ def test_native_discovery_registers_nothing_twice(fresh: Path, tmp_path: Path) -
 
 def test_an_unknown_lm_eval_fails_loudly_with_the_cause(fresh: Path, tmp_path: Path) -> None:
     make_release(tmp_path, registry="models = {}\n", manager="class TaskManager: ...\n")
-    done = run(fresh, "-c", "import lm_eval.api.registry", cwd=tmp_path)
+    done = run(fresh, "-c", "import lm_eval.models", cwd=tmp_path)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert "has no attribute 'model_registry'" in last

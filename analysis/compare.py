@@ -1,0 +1,364 @@
+"""Two arms compared, task by task: scores, paired tests, volume, and what each task shows.
+
+Owns which estimator is used for what, and what may be claimed. Refuses to own the estimators
+themselves and every rendering (`tables`). All numbers are computed here, from `Item` rows.
+
+    comparison = compare(read_arm(...), read_arm(...), Options(logs=(Path("runs/base-log"),)))
+    comparison.tasks[0].finding     # "no difference shown"
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from analysis import (
+    cluster,
+    comparability,
+    items,
+    multiplicity,
+    notices,
+    paired,
+    proportions,
+    volume,
+)
+from analysis.estimate import NAN, Estimate, undefined
+from analysis.exchanges import ExchangeIndex
+from analysis.items import BASELINE, CANDIDATE, Item
+from analysis.load import Arm, TaskRun
+from analysis.pairing import Pairs, pair
+
+GRADER_ERROR_LIMIT = 0.01
+ALPHA = paired.ALPHA
+HIGHER, LOWER, NOT_SHOWN = "candidate higher", "candidate lower", "no difference shown"
+NOTHING = "no question graded in both arms"
+REFUSED_BASELINE, REFUSED_CANDIDATE = "baseline grader failed", "candidate grader failed"
+SIGN_FLIP = "paired sign-flip permutation of question means"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compare: the logs to join, the differences to accept, the seed of resampling."""
+
+    logs: tuple[Path, ...] = ()
+    allow: tuple[str, ...] = ()
+    seed: int = 1234
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count of samples with its share; None where the property has no meaning for the task."""
+
+    count: int | None
+    n: int
+
+    @property
+    def value(self) -> float:
+        """Return the share, NaN where it is undefined."""
+        return NAN if self.count is None or self.n == 0 else self.count / self.n
+
+
+@dataclass(frozen=True)
+class ArmScore:
+    """One arm's score in a task; `n_graded` leaves out the samples whose grader failed."""
+
+    n: int
+    n_graded: int
+    score: Estimate
+    n_completed: int
+    score_completed: Estimate
+    truncated: Share
+    no_answer: Share
+    grader_error: Share
+
+
+@dataclass(frozen=True)
+class Test:
+    """The test of a task; a p that does not exist is NaN, and `reason` says why."""
+
+    p: float
+    rule: str
+    exact_p: float = NAN  # McNemar's exact p, whichever form `rule` chose
+    mid_p: float = NAN
+    holm_p: float = NAN
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskComparison:
+    """Everything that a report says of one task."""
+
+    task: str
+    metric: str
+    filter: str
+    n_questions: int
+    n_pairs: int  # questions graded in both arms, on which the difference rests
+    k: int
+    baseline: ArmScore
+    candidate: ArmScore
+    difference: Estimate
+    detectable: Estimate
+    agreement: paired.PairedTable | None  # None for repeated or fractional scores
+    test: Test
+    h: Estimate
+    h_label: str
+    volume: list[volume.VolumeFigure]
+    notices: list[str]
+    finding: str = ""  # HIGHER, LOWER, NOT_SHOWN, NOTHING or one of the refusals
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A whole comparison: the arms, the tasks, what else to know, and the table of items."""
+
+    baseline: str
+    candidate: str
+    baseline_model: str | None
+    candidate_model: str | None
+    tasks: list[TaskComparison]
+    notices: list[str]
+    items: list[Item]
+    seed: int
+
+
+def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
+    """Compare two arms over the tasks that both have.
+
+    Raises:
+        ValueError: no task in common, arms that may not be compared, or a damaged log.
+    """
+    index = ExchangeIndex.read(options.logs)
+    names = [task for task in baseline.tasks if task in candidate.tasks]
+    if not names:
+        raise ValueError(
+            f"no task in common: baseline has {', '.join(baseline.tasks)}; "
+            f"candidate has {', '.join(candidate.tasks)}"
+        )
+    aligned = [pair(baseline.tasks[name], candidate.tasks[name]) for name in names]
+    tables = [
+        items.build(baseline.tasks[name], candidate.tasks[name], pairs, index)
+        for name, pairs in zip(names, aligned, strict=True)
+    ]
+    found: list[comparability.Difference] = []
+    for name, pairs, (_, joined) in zip(names, aligned, tables, strict=True):
+        found += comparability.differences(baseline.tasks[name], candidate.tasks[name], pairs)
+        found += [one._replace(task=name) for one in comparability.wire_differences(joined)]
+    allowed = accept(found, options.allow)
+    tasks = [
+        compare_task(baseline.tasks[name], candidate.tasks[name], pairs, rows, options.seed)
+        for name, pairs, (rows, _) in zip(names, aligned, tables, strict=True)
+    ]
+    told = [
+        *notices.of_arms(baseline, candidate, names),
+        *(f"allowed difference of {kind}, {task}: {text}" for kind, task, text in allowed),
+        *notices.of_logs(index, bool(options.logs)),
+    ]
+    return Comparison(
+        baseline=baseline.label,
+        candidate=candidate.label,
+        baseline_model=baseline.tasks[names[0]].file.model,
+        candidate_model=candidate.tasks[names[0]].file.model,
+        tasks=with_findings(tasks),
+        notices=list(dict.fromkeys(told)),
+        items=[item for rows, _ in tables for item in rows],
+        seed=options.seed,
+    )
+
+
+def accept(
+    found: list[comparability.Difference], allow: Sequence[str]
+) -> list[comparability.Difference]:
+    """Return the differences where all of them are allowed.
+
+    Raises:
+        ValueError: some are not; the message holds one line for each and the option to take.
+    """
+    refused = [one for one in found if one.kind not in allow]
+    if refused:
+        kinds = sorted({one.kind for one in refused})
+        lines = [f"  {one.kind}, {one.task}: {one.text}" for one in refused]
+        allows = " ".join(f"--allow {kind}" for kind in kinds)
+        raise ValueError(
+            "the arms differ in more than the model, so they are not compared:\n"
+            + "\n".join(dict.fromkeys(lines))
+            + f"\nto compare them all the same: {allows}"
+        )
+    return found
+
+
+def compare_task(
+    baseline: TaskRun, candidate: TaskRun, pairs: Pairs, rows: list[Item], seed: int
+) -> TaskComparison:
+    """Compare one task.
+
+    Raises:
+        ValueError: nothing pairs.
+    """
+    if not rows:
+        raise ValueError(f"{baseline.task}: no sample of the two arms pairs by doc_id and index")
+    k = max(len(question.samples) for question in pairs.questions)
+    binary = k == 1 and all(item.score in (None, 0.0, 1.0) for item in rows)
+    graded = graded_pairs(rows)
+    seeds = [seed, zlib.crc32(baseline.task.encode())]
+    rng = np.random.default_rng([*seeds, 1000])
+    paired_part = binary_part(graded) if binary else repeated_part(graded, rng)
+    agreement, difference, detectable, test = paired_part
+    scores = [
+        arm_score([item for item in rows if item.arm == arm], binary, rng)
+        for arm in (BASELINE, CANDIDATE)
+    ]
+    h = effect(*(question_scores(graded, arm) for arm in (CANDIDATE, BASELINE)))
+    return TaskComparison(
+        task=baseline.task,
+        metric=baseline.metric,
+        filter=baseline.filter,
+        n_questions=len(pairs.questions),
+        n_pairs=len({base.doc_id for base, _ in graded}),
+        k=k,
+        baseline=scores[0],
+        candidate=scores[1],
+        difference=difference,
+        detectable=detectable,
+        agreement=agreement,
+        test=test,
+        h=h,
+        h_label=proportions.h_label(h.value) if h.defined else "",
+        volume=volume.figures(rows, seeds),
+        notices=notices.of_task(baseline, candidate, pairs, rows),
+    )
+
+
+def graded_pairs(rows: list[Item]) -> list[tuple[Item, Item]]:
+    """Return the samples graded in both arms, baseline first."""
+    couples = zip(rows[::2], rows[1::2], strict=True)
+    return [(a, b) for a, b in couples if a.score is not None and b.score is not None]
+
+
+Couples = list[tuple[Item, Item]]
+PairedPart = tuple[paired.PairedTable | None, Estimate, Estimate, Test]
+
+
+def binary_part(graded: Couples) -> PairedPart:
+    """Return agreement, difference, detectable difference and McNemar's test of single samples."""
+    if not graded:
+        return nothing_graded()
+    table = agreement_of(graded)
+    p, rule, exact_p, mid_p = paired.mcnemar(table)
+    return (
+        table,
+        paired.newcombe_difference(table),
+        paired.detectable_difference(table),
+        Test(p, f"McNemar {rule}", exact_p, mid_p),
+    )
+
+
+def nothing_graded() -> PairedPart:
+    """Return the figures of a task in which no question was graded in both arms."""
+    reason = NOTHING
+    return None, undefined(reason), undefined(reason), Test(NAN, "none", reason=reason)
+
+
+def agreement_of(graded: Couples) -> paired.PairedTable:
+    """Count the questions by which arm solved them."""
+    solved = [(base.score == 1.0, cand.score == 1.0) for base, cand in graded]
+    return paired.PairedTable(
+        both=solved.count((True, True)),
+        candidate_only=solved.count((False, True)),
+        baseline_only=solved.count((True, False)),
+        neither=solved.count((False, False)),
+    )
+
+
+def repeated_part(graded: Couples, rng: np.random.Generator) -> PairedPart:
+    """Return the same for repeated or fractional scores, from per-question means."""
+    if not graded:
+        return nothing_graded()
+    base, cand = question_scores(graded, BASELINE), question_scores(graded, CANDIDATE)
+    differences = [cand[doc_id] - base[doc_id] for doc_id in base]
+    reason = "exact p and mid-p exist for McNemar's test only"
+    return (
+        None,
+        cluster.bootstrap_mean(differences, rng),
+        cluster.detectable_mean_difference(differences),
+        Test(cluster.sign_flip_p(differences, rng), SIGN_FLIP, reason=reason),
+    )
+
+
+def question_scores(graded: Couples, arm: str) -> dict[int | str, float]:
+    """Return each question's mean score in one arm over its paired, graded samples."""
+    rows = [item for couple in graded for item in couple]
+    return volume.question_means(rows, arm, lambda item: item.score)
+
+
+def effect(candidate: dict[int | str, float], baseline: dict[int | str, float]) -> Estimate:
+    """Return Cohen's h of the two mean scores, positive where the candidate is higher."""
+    means = [volume.mean_of(scores) for scores in (candidate, baseline)]
+    if not all(mean.defined for mean in means):
+        return undefined(NOTHING)
+    return Estimate(
+        proportions.cohens_h(means[0].value, means[1].value),
+        method="Cohen's h",
+        reason="an effect size: no interval is computed",
+    )
+
+
+def arm_score(rows: list[Item], binary: bool, rng: np.random.Generator) -> ArmScore:
+    """Return one arm's score and verdict rates over its paired samples."""
+    graded = [item for item in rows if item.score is not None]
+    completed = [item for item in graded if not item.truncated]
+    return ArmScore(
+        n=len(rows),
+        n_graded=len(graded),
+        score=mean_score(graded, binary, rng),
+        n_completed=len(completed),
+        score_completed=mean_score(completed, binary, rng),
+        truncated=share(rows, lambda item: item.truncated),
+        no_answer=share(rows, lambda item: item.no_answer),
+        grader_error=share(rows, lambda item: item.score is None),
+    )
+
+
+def share(rows: list[Item], flag: Callable[[Item], bool | None]) -> Share:
+    """Return how many rows are flagged; undefined where the flag is unknown for all."""
+    flags = [flag(item) for item in rows]
+    known = [one for one in flags if one is not None]
+    return Share(sum(known) if known else None, len(known))
+
+
+def mean_score(rows: list[Item], binary: bool, rng: np.random.Generator) -> Estimate:
+    """Return the mean score with Wilson's interval, or a bootstrap one for repeated samples."""
+    if not rows:
+        return undefined("no such sample")
+    if binary:
+        return proportions.proportion(sum(item.score == 1.0 for item in rows), len(rows))
+    means = volume.question_means(rows, rows[0].arm, lambda item: item.score)
+    return cluster.bootstrap_mean(list(means.values()), rng)
+
+
+def with_findings(tasks: list[TaskComparison]) -> list[TaskComparison]:
+    """Adjust the p-values over the tasks, then decide what each of them shows."""
+    adjusted = multiplicity.holm([task.test.p for task in tasks])
+    done = [
+        replace(task, test=replace(task.test, holm_p=p))
+        for task, p in zip(tasks, adjusted, strict=True)
+    ]
+    return [replace(task, finding=finding(task)) for task in done]
+
+
+def finding(task: TaskComparison) -> str:
+    """Say what a task shows; a difference only where Holm's p is below 5%.
+
+    Nothing is claimed where a grader failed on more than 1% of an arm's samples.
+    """
+    for arm, refused in ((task.baseline, REFUSED_BASELINE), (task.candidate, REFUSED_CANDIDATE)):
+        if arm.grader_error.value > GRADER_ERROR_LIMIT:
+            return refused
+    if not task.difference.defined:
+        return NOTHING
+    if task.test.holm_p >= ALPHA:
+        return NOT_SHOWN
+    return HIGHER if task.difference.value > 0 else LOWER

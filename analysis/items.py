@@ -1,0 +1,149 @@
+"""The one table that every number of a report comes from: a row for each paired sample and arm.
+
+Owns `Item` and how a sample, its exchange and its text become one. Refuses to own any estimate:
+counts, tests and volumes read these rows and nothing else, so a report cannot contradict itself.
+
+    task           doc_id  sample_index  arm        verdict    score  truncated  reasoning_chars ...
+    distill_gsm8k  0       0             baseline   correct    1.0    False      0
+    distill_gsm8k  0       0             candidate  incorrect  0.0    False      812
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from analysis.comparability import Joined
+from analysis.exchanges import ExchangeIndex, Volume, Wanted, Wire, measure
+from analysis.load import Question, Sample, TaskRun
+from analysis.pairing import Pairs
+from harness_tasks.reasoning import split
+
+BASELINE, CANDIDATE = "baseline", "candidate"
+ARMS = (BASELINE, CANDIDATE)
+FROM_LOG, FROM_SAMPLES = "log", "samples file"
+API_BACKENDS = ("completion", "openai", "anthropic", "api")  # lm-eval models that keep content only
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One sample of one arm. Sizes are None where nothing tells them; so are flags."""
+
+    task: str
+    doc_id: int | str
+    sample_index: int
+    arm: str
+    verdict: str | None
+    score: float | None  # None: the grader failed, and the sample is left out
+    truncated: bool | None  # None: no generated text, as in log-likelihood tasks
+    no_answer: bool | None
+    completion_tokens: int | None
+    reasoning_chars: int | None
+    reasoning_words: int | None
+    answer_chars: int | None
+    answer_words: int | None
+    has_reasoning: bool | None
+    volume_from: str | None  # "log", "samples file", or None
+    in_log: bool
+    empty: bool  # the samples file holds an empty completion
+
+
+def build(
+    baseline: TaskRun, candidate: TaskRun, pairs: Pairs, index: ExchangeIndex
+) -> tuple[list[Item], Joined]:
+    """Return the items of a task, baseline and candidate of a sample next to each other.
+
+    The exchanges that were found come along for the comparison of what was sent.
+    """
+    joiners = Joiner(baseline, index), Joiner(candidate, index)
+    items: list[Item] = []
+    joined: Joined = []
+    for paired in pairs.questions:
+        for one, other in paired.samples:
+            wires = joiners[0].find(paired.baseline, one), joiners[1].find(paired.candidate, other)
+            items.append(joiners[0].item(paired.baseline, one, wires[0], BASELINE))
+            items.append(joiners[1].item(paired.candidate, other, wires[1], CANDIDATE))
+            joined.append((paired.baseline.doc_id, *wires))
+    return items, joined
+
+
+class Joiner:
+    """Joins the samples of one arm of a task with their exchanges."""
+
+    def __init__(self, task: TaskRun, index: ExchangeIndex) -> None:
+        self.task = task
+        self.index = index
+        self.taken: set[int] = set()
+        run = task.file.config.get("run") or task.file.manifest.get("run")
+        self.run = str(run) if run else None
+        backend = str(task.file.config.get("model") or "api")
+        self.text_is_whole = task.ours or not any(word in backend for word in API_BACKENDS)
+
+    def find(self, question: Question, sample: Sample) -> Wire | None:
+        """Return the exchange of a sample, None where the logs hold none."""
+        wanted = Wanted(
+            request_ids=tuple(self.request_ids(question, sample)),
+            messages_key=question.messages_key,
+            text=sample.text,
+            models=self.task.file.models,
+        )
+        return self.index.find(wanted, self.taken)
+
+    def request_ids(self, question: Question, sample: Sample) -> Iterator[str]:
+        """Yield the ids under which a sample's request may stand in the log."""
+        if sample.record is not None and sample.record.request_id:
+            yield sample.record.request_id
+        elif self.run:
+            yield f"{self.run}/{self.task.task}/{question.doc_id}/{sample.sample_index}"
+
+    def item(self, question: Question, sample: Sample, wire: Wire | None, arm: str) -> Item:
+        """Return the row of a sample."""
+        volume, state, source = self.volume(sample, wire)
+        generated = sample.text is not None or sample.record is not None
+        cut = state == "unclosed" or bool(wire and wire.truncated)
+        truncated = sample.truncated or (cut and sample.record is None)
+        tokens = sample.record.completion_tokens if sample.record else None
+        if tokens is None and wire is not None:
+            tokens = wire.completion_tokens
+        return Item(
+            task=self.task.task,
+            doc_id=question.doc_id,
+            sample_index=sample.sample_index,
+            arm=arm,
+            verdict=sample.verdict,
+            score=sample.score,
+            truncated=truncated if generated else None,
+            no_answer=sample.no_answer if generated else None,
+            completion_tokens=tokens,
+            reasoning_chars=volume.reasoning_chars if volume else None,
+            reasoning_words=volume.reasoning_words if volume else None,
+            answer_chars=volume.answer_chars if volume else None,
+            answer_words=volume.answer_words if volume else None,
+            has_reasoning=volume.reasoning_chars > 0 if volume else None,
+            volume_from=source,
+            in_log=wire is not None,
+            empty=sample.text is not None and not sample.text.strip(),
+        )
+
+    def volume(self, sample: Sample, wire: Wire | None) -> tuple[Volume | None, str, str | None]:
+        """Return the sizes of a completion, the state of its text, and where the sizes come from.
+
+        Text that came through an API client which keeps `content` only, and shows no reasoning,
+        proves nothing: the server may have sent the reasoning apart. Such a size is unknown.
+        """
+        if sample.text is None:
+            return (wire.volume, "none", FROM_LOG) if wire else (None, "none", None)
+        finish_reason = sample.record.finish_reason if sample.record else None
+        parts = split(sample.text, finish_reason=finish_reason)
+        if wire is not None:
+            return wire.volume, parts.state, FROM_LOG
+        if self.text_is_whole or parts.reasoning:
+            sizes = measure(parts.reasoning, parts.answer_text)
+            if sample.record is not None:  # it knew what the server had split, the text may quote
+                sizes = replace(
+                    sizes,
+                    reasoning_chars=sample.record.reasoning_chars,
+                    answer_chars=sample.record.answer_chars,
+                )
+            return sizes, parts.state, FROM_SAMPLES
+        return None, parts.state, None

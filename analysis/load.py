@@ -1,0 +1,429 @@
+"""A samples file of lm-eval, ours or any other task's, as graded samples by question.
+
+Owns the reading of a row: verdict, score, answer text, prompt and identity of the doc. Refuses to
+own which file to read (`folder`) and what two arms may differ in (`comparability`).
+
+A row as lm-eval 0.4 writes it (older ones keep `arguments` as a list of lists):
+
+    {"doc_id": 0, "target": "18", "arguments": {"gen_args_0": {"arg_0": "...", "arg_1": {...}}},
+     "resps": [["..."]], "filter": "none", "doc_hash": "9ac0...", "exact_match": 1.0}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis import folder
+from harness_tasks.records import SampleRecord, Verdict, read_jsonl
+from proxy.exchange import messages_sha256
+
+VERDICTS = "verdict"  # the metric's name where the rows carry our own per-sample verdicts
+METRIC_PRIORITY = (
+    "exact_match",
+    "math_verify",
+    "pass@1",
+    "pass_at_1",
+    "prompt_level_strict_acc",
+    "acc_norm",
+    "acc",
+)
+NO_MATCH = "[invalid]"  # what lm-eval's regex filters leave where nothing matched
+REQUIRED = ("doc_id", "resps")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One graded completion. `score` is None where the grader failed; `text` where none is kept."""
+
+    sample_index: int
+    verdict: str | None  # a Verdict, or None for a score between 0 and 1
+    score: float | None
+    truncated: bool
+    no_answer: bool
+    text: str | None
+    record: SampleRecord | None = None
+
+    @property
+    def grader_error(self) -> bool:
+        """Say whether the sample is left out of the score."""
+        return self.score is None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One doc with its samples, and what identifies it and its prompt across arms."""
+
+    doc_id: int | str
+    doc_hash: str | None  # lm-eval's own
+    doc_key: str | None  # of the doc itself, None where the row holds none
+    target: str
+    prompt: str
+    prompt_key: str
+    prompt_hash: str | None  # lm-eval's own
+    messages_key: str | None  # messages_sha256 of what was sent, where one can tell
+    samples: tuple[Sample, ...]
+    n_completions: int
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """All questions of one task in one arm, graded by one metric under one filter."""
+
+    file: folder.SamplesFile
+    task: str
+    metric: str
+    filter: str
+    questions: dict[int | str, Question]
+    gen_kwargs: tuple[str, ...]  # the distinct generation arguments of the rows, as JSON
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison."""
+
+    label: str
+    path: Path
+    tasks: dict[str, TaskRun]
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The user's metric and filter, each by task; the key "" holds for every task."""
+
+    metrics: dict[str, str] = field(default_factory=dict)
+    filters: dict[str, str] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+
+    def metric(self, task: str) -> str | None:
+        """Return the metric asked for, None where none was."""
+        return self.metrics.get(task, self.metrics.get(""))
+
+    def filter(self, task: str) -> str | None:
+        """Return the filter asked for, None where none was."""
+        return self.filters.get(task, self.filters.get(""))
+
+
+def read_arm(label: str, path: Path, choice: Choice) -> Arm:
+    """Read one arm: a run's folder or a samples file.
+
+    Raises:
+        ValueError: no samples, damaged ones, or a metric or filter that they lack.
+    """
+    files, notices = folder.find_samples(path, choice.tasks)
+    tasks = {file.task: read_task(file, choice) for file in files}
+    return Arm(label, path, tasks, notices)
+
+
+def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
+    """Read one samples file.
+
+    Raises:
+        ValueError: no rows, a bad row, or a metric or filter that the rows lack.
+    """
+    rows = Rows(file, choice)
+    questions: dict[int | str, Question] = {}
+    gen_kwargs: set[str] = set()
+    for where, row in rows:
+        question = read_question(row, rows.metric, where)
+        if question.doc_id in questions:
+            raise ValueError(
+                f"{where}: doc {question.doc_id!r} stands twice under filter {rows.filter!r}; "
+                "the file mixes two runs"
+            )
+        questions[question.doc_id] = question
+        gen_kwargs.update(generation_arguments(row))
+    if not questions:
+        filters = ", ".join(sorted(rows.filters)) or "none: the file is empty"
+        raise ValueError(f"{file.path}: no rows under filter {rows.filter!r}; it holds {filters}")
+    return TaskRun(
+        file=file,
+        task=file.task,
+        metric=rows.metric,
+        filter=rows.filter,
+        questions=questions,
+        gen_kwargs=tuple(sorted(gen_kwargs)),
+        ours=rows.metric == VERDICTS,
+    )
+
+
+class Rows:
+    """The rows of one filter of a samples file, with the metric that grades them.
+
+    Both are known once the first row has been read: one pass, one row in memory at a time.
+    """
+
+    def __init__(self, file: folder.SamplesFile, choice: Choice) -> None:
+        self.file = file
+        self.asked_metric = choice.metric(file.task)
+        self.filter = choice.filter(file.task) or ""
+        self.metric = ""
+        self.filters: set[str] = set()
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield place and row."""
+        for number, row in enumerate(read_jsonl(self.file.path), start=1):
+            where = f"{self.file.path}: row {number} (doc {row.get('doc_id')!r})"
+            missing = next((key for key in REQUIRED if key not in row), None)
+            if missing:
+                raise ValueError(f"{where}: lacks {missing!r}; expected a row of lm-eval's samples")
+            name = str(row.get("filter") or "none")
+            self.filters.add(name)
+            self.filter = self.filter or name
+            if name != self.filter:
+                continue
+            self.metric = self.metric or choose_metric(row, self.asked_metric, where)
+            yield where, row
+
+
+def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
+    """Return the metric that grades a task.
+
+    What was asked for; else our own verdicts; else the first of METRIC_PRIORITY that the row has;
+    else the first listed metric with a value in [0, 1].
+
+    Raises:
+        ValueError: the row lacks what was asked for, or has nothing to grade by.
+    """
+    told = row.get("metrics")
+    listed = [str(name) for name in told] if isinstance(told, list) else []
+    if asked == VERDICTS or (asked is None and has_verdicts(row)):
+        if not has_verdicts(row):
+            raise ValueError(f"{where}: carries no verdicts of ours; it has {', '.join(listed)}")
+        return VERDICTS
+    if asked is not None:
+        if asked not in row:
+            have = ", ".join(listed) or "none"
+            raise ValueError(f"{where}: no metric {asked!r}; it has {have} (--metric TASK=NAME)")
+        return asked
+    for name in (*METRIC_PRIORITY, *listed):
+        if name in row and may_be_score(row[name]):
+            return name
+    raise ValueError(
+        f"{where}: no metric with a value in [0, 1]; it has {', '.join(listed) or 'none'}"
+    )
+
+
+def may_be_score(value: Any) -> bool:
+    """Say whether a value is in [0, 1], or missing as a failed grader leaves it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, int | float) and 0.0 <= value <= 1.0
+
+
+def has_verdicts(row: dict[str, Any]) -> bool:
+    """Say whether the row carries this suite's per-sample records."""
+    samples = row.get("samples")
+    return bool(
+        isinstance(samples, list)
+        and samples
+        and all(isinstance(one, dict) and "verdict" in one for one in samples)
+    )
+
+
+def read_question(row: dict[str, Any], metric: str, where: str) -> Question:
+    """Read one row.
+
+    Raises:
+        ValueError: a value that cannot be a score, or a record of another schema.
+    """
+    doc_id = row["doc_id"]
+    if isinstance(doc_id, bool) or not isinstance(doc_id, int | str):
+        raise ValueError(f"{where}: doc_id must be a whole number or a name, got {doc_id!r}")
+    texts = completions(row)
+    doc = row.get("doc")
+    prompt, prompt_key, messages_key = prompt_of(row)
+    return Question(
+        doc_id=doc_id,
+        doc_hash=optional_text(row.get("doc_hash")),
+        doc_key=None if doc is None else digest(json.dumps(doc, sort_keys=True)),
+        target=str(row.get("target")),
+        prompt=prompt,
+        prompt_key=prompt_key,
+        prompt_hash=optional_text(row.get("prompt_hash")),
+        messages_key=messages_key,
+        samples=read_samples(row, metric, texts, where),
+        n_completions=len(texts),
+    )
+
+
+def read_samples(
+    row: dict[str, Any], metric: str, texts: list[str], where: str
+) -> tuple[Sample, ...]:
+    """Return the graded samples of a row: our records, or the metric's value.
+
+    Raises:
+        ValueError: a value that cannot be a score, or a record of another schema.
+    """
+    records = read_records(row, where) if has_verdicts(row) else ()
+    if metric == VERDICTS:
+        if not records:
+            raise ValueError(f"{where}: carries no verdicts of ours, though rows before it do")
+        return tuple(from_record(record, texts) for record in records)
+    values = row.get(metric)
+    if isinstance(values, list) and len(values) == len(texts) > 1:
+        scores = [read_score(value, metric, where) for value in values]
+    elif isinstance(values, list) and values:
+        parts = [read_score(value, metric, where) for value in values]
+        known = [part for part in parts if part is not None]
+        scores = [sum(known) / len(known) if len(known) == len(parts) else None]
+    else:
+        scores = [read_score(values, metric, where)]
+    no_answer = row.get("filtered_resps") == [NO_MATCH]
+    return tuple(
+        from_score(
+            index,
+            score,
+            texts[index] if index < len(texts) else None,
+            no_answer,
+            records[index] if len(records) == len(scores) else None,
+        )
+        for index, score in enumerate(scores)
+    )
+
+
+def read_records(row: dict[str, Any], where: str) -> tuple[SampleRecord, ...]:
+    """Return our records of a row, in the order of their sample_index.
+
+    Raises:
+        ValueError: another schema, a missing field, or one sample_index twice.
+    """
+    try:
+        records = sorted(
+            (SampleRecord.from_json(one) for one in row["samples"]), key=lambda r: r.sample_index
+        )
+    except (ValueError, TypeError) as bad:
+        raise ValueError(f"{where}: {bad}") from bad
+    if len({record.sample_index for record in records}) < len(records):
+        raise ValueError(f"{where}: a sample_index stands twice among the samples")
+    return tuple(records)
+
+
+def read_score(value: Any, metric: str, where: str) -> float | None:
+    """Return a score in [0, 1]; None, which counts as a failed grader, for null and NaN.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if may_be_score(value):
+        return None if value is None or math.isnan(value) else float(value)
+    raise ValueError(f"{where}: {metric} must be a number in [0, 1], got {value!r}")
+
+
+def from_record(record: SampleRecord, texts: list[str]) -> Sample:
+    """Return the sample that one of our records describes."""
+    failed = record.verdict == Verdict.GRADER_ERROR
+    return Sample(
+        sample_index=record.sample_index,
+        verdict=str(record.verdict),
+        score=None if failed else float(record.verdict == Verdict.CORRECT),
+        truncated=record.truncated or record.verdict == Verdict.TRUNCATED,
+        no_answer=record.verdict == Verdict.NO_ANSWER,
+        text=texts[record.sample_index] if record.sample_index < len(texts) else None,
+        record=record,
+    )
+
+
+def from_score(
+    index: int, score: float | None, text: str | None, no_answer: bool, record: SampleRecord | None
+) -> Sample:
+    """Return the sample that a metric's value describes."""
+    verdict: str | None = None
+    if score is None:
+        verdict = Verdict.GRADER_ERROR
+    elif score in (0.0, 1.0):
+        verdict = Verdict.CORRECT if score else Verdict.INCORRECT
+    return Sample(
+        sample_index=index,
+        verdict=str(verdict) if verdict else None,
+        score=score,
+        truncated=bool(record and record.truncated),
+        no_answer=no_answer,
+        text=text,
+        record=record,
+    )
+
+
+def completions(row: dict[str, Any]) -> list[str]:
+    """Return the generated texts of a row; none for a task scored by log-likelihood.
+
+    The requests tell which it is: newer lm-eval writes log-likelihoods as text too.
+    """
+    if any(isinstance(one, str) for arguments in argument_lists(row) for one in arguments[1:]):
+        return []
+    resps = row["resps"]
+    first = resps[0] if isinstance(resps, list) and resps else []
+    texts = first if isinstance(first, list) else [first]
+    return list(texts) if all(isinstance(text, str) for text in texts) else []
+
+
+def argument_lists(row: dict[str, Any]) -> list[list[Any]]:
+    """Return the arguments of a row's requests, whichever way lm-eval wrote them."""
+    arguments = row.get("arguments")
+    if isinstance(arguments, dict):
+        groups = list(arguments.values())
+    else:
+        groups = arguments if isinstance(arguments, list) else []
+    lists = [list(one.values()) if isinstance(one, dict) else one for one in groups]
+    return [one if isinstance(one, list) else [one] for one in lists]
+
+
+def generation_arguments(row: dict[str, Any]) -> Iterator[str]:
+    """Yield the generation arguments of a row's requests as JSON."""
+    for arguments in argument_lists(row):
+        for one in arguments[1:]:
+            if isinstance(one, dict):
+                yield json.dumps(one, sort_keys=True)
+
+
+def prompt_of(row: dict[str, Any]) -> tuple[str, str, str | None]:
+    """Return the prompt to show, its key, and the messages_sha256 of a single chat request.
+
+    A chat prompt is keyed by its messages, so that `[{"role": ...}]` and the same text in one user
+    message are one prompt, as they are on the wire.
+    """
+    parts = [[unwrap(one) for one in arguments] for arguments in argument_lists(row)]
+    if not parts:
+        return "", "", None
+    generates = len(parts) == 1 and not any(isinstance(one, str) for one in parts[0][1:])
+    if generates and parts[0] and isinstance(parts[0][0], str):
+        key = messages_sha256(as_messages(parts[0][0]))
+        return parts[0][0], key, key
+    texts = [str(one) for arguments in parts for one in arguments if not isinstance(one, dict)]
+    return texts[0] if texts else "", digest("\x1f".join(texts)), None
+
+
+def unwrap(value: Any) -> Any:
+    """Return what a list of one holds: lm-eval writes a chat prompt so."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def as_messages(prompt: str) -> list[dict[str, Any]]:
+    """Return the chat messages that a prompt becomes: its own, or one of the user's."""
+    if prompt.startswith("["):
+        try:
+            messages = json.loads(prompt)
+        except (ValueError, RecursionError):
+            messages = None
+        if isinstance(messages, list) and all(
+            isinstance(one, dict) and "role" in one for one in messages
+        ):
+            return messages
+    return [{"role": "user", "content": prompt}]
+
+
+def optional_text(value: Any) -> str | None:
+    """Return a value as text, None where there is none."""
+    return None if value is None else str(value)
+
+
+def digest(text: str) -> str:
+    """Return a short key of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,114 @@
+"""What a reader must know beside the numbers, as short sentences.
+
+Owns the notices of a comparison: reruns, A/A, confounds, what did not pair, what a samples file
+hides. Refuses to own refusals (`comparability`) and numbers (`compare`).
+
+    ["A/A: both arms are the same file, so every difference is 0 by construction"]
+"""
+
+from __future__ import annotations
+
+from analysis import comparability
+from analysis.exchanges import ExchangeIndex
+from analysis.items import BASELINE, CANDIDATE, Item
+from analysis.load import Arm, TaskRun
+from analysis.pairing import Pairs
+
+FINISHED = "finished"  # a run's status in its manifest
+MOSTLY = 0.5  # a share of empty completions above this is worth a notice
+
+
+def of_arms(baseline: Arm, candidate: Arm, names: list[str]) -> list[str]:
+    """Return what to know of the two arms beside their scores."""
+    notices = [*baseline.notices, *candidate.notices]
+    for arm in (baseline, candidate):
+        status = arm.tasks[names[0]].file.manifest.get("status", FINISHED)
+        if status != FINISHED:
+            notices.append(f"the run of {arm.label} is not finished, its manifest says {status!r}")
+    for arm, other in ((baseline, candidate), (candidate, baseline)):
+        if lacking := [task for task in arm.tasks if task not in other.tasks]:
+            notices.append(f"only {arm.label} has {', '.join(lacking)}: left out")
+    first, second = (arm.tasks[names[0]].file for arm in (baseline, candidate))
+    if first.path.resolve() == second.path.resolve():
+        notices.append("A/A: both arms are the same file, so every difference is 0 by construction")
+    elif first.model is not None and first.model == second.model:
+        notices.append(f"A/A: both arms were answered by {first.model!r}; this is the noise floor")
+    for name in names:
+        notices += comparability.confounds(baseline.tasks[name], candidate.tasks[name])
+    return notices
+
+
+def of_logs(index: ExchangeIndex, asked: bool) -> list[str]:
+    """Return what to know of the logs."""
+    notices = []
+    if asked:
+        notices.append(f"logs: {index.counts['complete']} whole exchanges")
+    for name, text in (
+        ("incomplete", "exchanges without a whole reply were passed over"),
+        ("torn", "log files end in a line cut short by a crash"),
+        ("other model", "samples were answered by another model in the log and were not joined"),
+        ("ambiguous", "samples fit exchanges of several models and were joined with none"),
+    ):
+        if index.counts[name]:
+            notices.append(f"logs: {index.counts[name]} {text}")
+    return notices
+
+
+def of_task(baseline: TaskRun, candidate: TaskRun, pairs: Pairs, rows: list[Item]) -> list[str]:
+    """Return what to know of one task: what did not pair, and what the samples file hides."""
+    notices = []
+    for name, docs, surplus in (
+        (BASELINE, pairs.baseline_only, pairs.baseline_surplus),
+        (CANDIDATE, pairs.candidate_only, pairs.candidate_surplus),
+    ):
+        if docs or surplus:
+            notices.append(f"unpaired in the {name}: {len(docs)} docs, {surplus} samples")
+    if pairs.changed:
+        notices.append(f"unpaired: {len(pairs.changed)} docs whose content or target differs")
+    failed = sum(
+        a.score is None or b.score is None for a, b in zip(rows[::2], rows[1::2], strict=True)
+    )
+    if failed:
+        notices.append(f"{failed} pairs left out of the difference: a grader failed in an arm")
+    for name, task in ((BASELINE, baseline), (CANDIDATE, candidate)):
+        notices += of_samples(name, task, [item for item in rows if item.arm == name])
+    return notices
+
+
+def of_samples(name: str, task: TaskRun, rows: list[Item]) -> list[str]:
+    """Return what to know of one arm's samples."""
+    notices = []
+    empty = sum(item.empty for item in rows)
+    if empty > MOSTLY * len(rows):
+        notices.append(
+            f"{empty} of {len(rows)} completions of the {name} are empty in the samples file: "
+            "was the reasoning sent apart and lost? (server's reasoning parser, --log)"
+        )
+    questions = task.questions.values()
+    repeated = [q for q in questions if len(q.samples) > 1 and q.samples[0].text is not None]
+    copies = sum(len({sample.text for sample in q.samples}) == 1 for q in repeated)
+    if copies > MOSTLY * len(repeated):
+        notices.append(
+            f"{copies} of {len(repeated)} docs of the {name} have copies of one completion: was "
+            "every sample drawn with the same seed, or greedily?"
+        )
+    if any(one.n_completions > len(one.samples) for one in questions):
+        most = max(one.n_completions for one in questions)
+        notices.append(
+            f"the {name} has {most} completions a doc but one graded value ({task.metric}); "
+            "volume is that of the first"
+        )
+    if any(item.truncated is not None for item in rows):
+        unknown = sum(item.volume_from is None for item in rows)
+        if unknown:
+            notices.append(
+                f"the volume of {unknown} of {len(rows)} completions of the {name} is unknown: "
+                "they came through an API client that keeps only the content, and no log had them"
+            )
+    unseen = sum(item.truncated is False and not item.in_log for item in rows)
+    if not task.ours and unseen:
+        notices.append(
+            f"truncation of the {name} is seen only as an open think block in {unseen} samples "
+            "without a log"
+        )
+    return notices

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.cluster import bootstrap_mean, detectable_mean_difference, sign_flip_p
+from analysis.paired import PairedTable, mcnemar
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(1234)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 5), (2, 8), (1, 3), (6, 6)])
+def test_sign_flips_of_single_samples_are_mcnemars_exact_test(b: int, c: int) -> None:
+    differences = [1.0] * b + [-1.0] * c + [0.0] * 20
+    expected = mcnemar(PairedTable(10, b, c, 10)).exact_p
+    assert sign_flip_p(differences, generator()) == pytest.approx(expected)
+
+
+def test_random_sign_flips_come_near_the_exact_p() -> None:
+    differences = [1.0] * 12 + [-1.0] * 25
+    expected = stats.binomtest(12, 37, 0.5).pvalue
+    assert sign_flip_p(differences, generator()) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_p() -> None:
+    differences = np.linspace(-0.4, 1.0, 50)
+    assert sign_flip_p(differences, generator()) == sign_flip_p(differences, generator())
+
+
+def test_no_difference_anywhere_gives_p_one() -> None:
+    assert sign_flip_p([0.0] * 30, generator()) == 1.0
+
+
+def test_sign_flips_hold_their_level_under_the_null() -> None:
+    rng = np.random.default_rng(7)
+    p_values = [sign_flip_p(rng.integers(-2, 3, 9) / 2, rng) for _ in range(300)]
+    assert np.mean(np.array(p_values) < 0.05) <= 0.08
+
+
+def test_bootstrap_interval_comes_near_the_normal_one() -> None:
+    values = np.random.default_rng(3).normal(0.1, 0.5, 400)
+    found = bootstrap_mean(values, generator())
+    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
+    expected = (values.mean() - half, values.mean() + half)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
+
+
+def test_copies_of_a_sample_do_not_narrow_the_interval() -> None:
+    questions = np.random.default_rng(3).integers(0, 2, 60).astype(float)
+    one = bootstrap_mean(questions, generator())
+    copies = np.repeat(questions, 8).reshape(60, 8).mean(axis=1)
+    assert bootstrap_mean(copies, generator()) == one
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=40))
+def test_bootstrap_interval_stays_within_the_values(values: list[float]) -> None:
+    found = bootstrap_mean(values, generator())
+    assert found.value == pytest.approx(np.mean(values))
+    if not math.isnan(found.low):
+        assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+
+
+def test_one_question_has_no_interval_and_says_why() -> None:
+    found = bootstrap_mean([0.5], generator())
+    assert math.isnan(found.low)
+    assert found.reason == "one question: no interval"
+
+
+@pytest.mark.parametrize("values", [[], [math.nan, 1.0]])
+def test_no_questions_or_undefined_ones_are_refused(values: list[float]) -> None:
+    for estimator in (sign_flip_p, bootstrap_mean):
+        with pytest.raises(ValueError, match=r"at least one|finite"):
+            estimator(values, generator())
+
+
+def test_the_detectable_mean_difference_has_the_stated_power() -> None:
+    values = np.random.default_rng(5).normal(0, 0.5, 200)
+    delta = detectable_mean_difference(values).value
+    noncentrality = delta / (values.std(ddof=1) / math.sqrt(200))
+    power = stats.norm.sf(1.959964 - noncentrality) + stats.norm.cdf(-1.959964 - noncentrality)
+    assert power == pytest.approx(0.80, abs=1e-4)
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.25, 0.25, 0.25]])
+def test_a_spread_that_is_unknown_detects_nothing(values: list[float]) -> None:
+    found = detectable_mean_difference(values)
+    assert not found.defined
+    assert "unknown" in str(found.reason)

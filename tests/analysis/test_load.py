@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.load import VERDICTS, Choice, TaskRun, read_arm
+from tests.analysis.runs import foreign_row, our_row, write_run
+from tests.conftest import SHARED, needs_shared
+
+
+def read(folder: Path, rows: list[Any], choice: Choice | None = None) -> TaskRun:
+    return read_arm("arm", write_run(folder, rows), choice or Choice()).tasks["quiz"]
+
+
+def test_our_rows_are_graded_by_their_records(tmp_path: Path) -> None:
+    task = read(tmp_path, [our_row(0, ["correct", "truncated", "no_answer", "grader_error"])])
+    samples = task.questions[0].samples
+    assert task.metric == VERDICTS
+    assert [sample.score for sample in samples] == [1.0, 0.0, 0.0, None]
+    assert [sample.truncated for sample in samples] == [False, True, False, False]
+    assert [sample.no_answer for sample in samples] == [False, False, True, False]
+
+
+def test_other_rows_are_graded_by_the_first_known_metric(tmp_path: Path) -> None:
+    row = {**foreign_row(0, 0.0, metric="acc"), "acc_norm": 1.0, "metrics": ["acc", "acc_norm"]}
+    task = read(tmp_path, [row])
+    assert task.metric == "acc_norm"
+    assert task.questions[0].samples[0].verdict == "correct"
+
+
+def test_a_metric_may_be_chosen_for_one_task(tmp_path: Path) -> None:
+    row = {**foreign_row(0, 0.0, metric="acc"), "acc_norm": 1.0}
+    assert read(tmp_path, [row], Choice(metrics={"quiz": "acc"})).metric == "acc"
+
+
+def test_a_metric_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"row 1 \(doc 0\): no metric 'f1'; it has exact_match"):
+        read(tmp_path, [foreign_row(0, 1.0)], Choice(metrics={"": "f1"}))
+
+
+def test_the_first_listed_filter_is_read_unless_one_is_chosen(tmp_path: Path) -> None:
+    strict = {**foreign_row(0, 0.0), "filter": "strict"}
+    flexible = {**foreign_row(0, 1.0), "filter": "flexible"}
+    assert read(tmp_path, [strict, flexible]).questions[0].samples[0].score == 0.0
+    chosen = read(tmp_path, [strict, flexible], Choice(filters={"": "flexible"}))
+    assert chosen.questions[0].samples[0].score == 1.0
+
+
+def test_a_filter_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no rows under filter 'other'; it holds none"):
+        read(tmp_path, [foreign_row(0, 1.0)], Choice(filters={"": "other"}))
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_score_that_is_missing_is_a_failed_grader(tmp_path: Path, value: float | None) -> None:
+    rows = [foreign_row(0, 1.0), foreign_row(1, value)]
+    sample = read(tmp_path, rows).questions[1].samples[0]
+    assert sample.grader_error
+    assert sample.verdict == "grader_error"
+
+
+@pytest.mark.parametrize("value", [57.2, -1, "yes", {}])
+def test_a_value_that_is_no_score_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ValueError, match=r"row 2 \(doc 1\): exact_match must be a number"):
+        read(tmp_path, [foreign_row(0, 1.0), foreign_row(1, value)])
+
+
+def test_a_list_of_flags_is_their_mean(tmp_path: Path) -> None:
+    row = foreign_row(0, [True, False, True, True], metric="inst")
+    task = read(tmp_path, [row], Choice(metrics={"": "inst"}))
+    assert task.questions[0].samples[0].score == 0.75
+    assert task.questions[0].samples[0].verdict is None
+
+
+def test_a_list_of_flags_for_as_many_completions_is_one_sample_each(tmp_path: Path) -> None:
+    row = {**foreign_row(0, [1, 0]), "resps": [["a", "b"]]}
+    task = read(tmp_path, [row], Choice(metrics={"": "exact_match"}))
+    assert [(s.text, s.score) for s in task.questions[0].samples] == [("a", 1.0), ("b", 0.0)]
+
+
+def test_a_filter_that_matched_nothing_is_no_answer(tmp_path: Path) -> None:
+    row = {**foreign_row(0, 0.0), "filtered_resps": ["[invalid]"]}
+    assert read(tmp_path, [row]).questions[0].samples[0].no_answer
+
+
+def test_a_row_without_the_verdicts_of_the_others_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"row 2 \(doc 1\): carries no verdicts"):
+        read(tmp_path, [our_row(0, ["correct"]), foreign_row(1, 1.0)])
+
+
+@pytest.mark.parametrize("missing", ["doc_id", "resps"])
+def test_a_row_without_a_needed_key_is_named(tmp_path: Path, missing: str) -> None:
+    row = foreign_row(7, 1.0)
+    del row[missing]
+    with pytest.raises(ValueError, match=rf"samples_quiz.*row 1 .*lacks '{missing}'"):
+        read(tmp_path, [row])
+
+
+def test_a_doc_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"doc 0 stands twice"):
+        read(tmp_path, [foreign_row(0, 1.0), foreign_row(0, 0.0)])
+
+
+def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path) -> None:
+    run = write_run(tmp_path, [foreign_row(0, 1.0)])
+    path = next(run.rglob("samples_*"))
+    path.write_text(path.read_text(encoding="utf-8") + "{broken\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"samples_quiz.*\.jsonl:2: not valid JSON"):
+        read_arm("arm", run, Choice())
+
+
+def test_damaged_gzip_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "samples_quiz.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"doc_id": 0}\n' * 1000)[:-20])
+    with pytest.raises(ValueError, match=r"samples_quiz\.jsonl\.gz"):
+        read_arm("arm", path, Choice())
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the file is empty"):
+        read(tmp_path, [])
+
+
+def test_a_line_of_many_megabytes_is_read(tmp_path: Path) -> None:
+    text = "<think>" + "x" * 5_000_000 + "</think>done"
+    assert read(tmp_path, [foreign_row(0, 1.0, text=text)]).questions[0].samples[0].text == text
+
+
+def test_messages_and_plain_text_of_one_user_turn_are_one_prompt(tmp_path: Path) -> None:
+    plain = foreign_row(0, 1.0)
+    chat = foreign_row(0, 1.0)
+    messages = '[{"role": "user", "content": "question 0"}]'
+    chat["arguments"] = [[[messages], {"temperature": 0.0}]]
+    keys = [
+        read(tmp_path / name, [row]).questions[0].prompt_key
+        for name, row in (("a", plain), ("b", chat))
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_choices_of_a_log_likelihood_task_belong_to_the_prompt(tmp_path: Path) -> None:
+    rows = [foreign_row(0, 1.0), foreign_row(0, 1.0)]
+    for row, last in zip(rows, ("no", "never"), strict=True):
+        row["arguments"] = [["question", "yes"], ["question", last]]
+        row["resps"] = [[[-1.0, False]], [[-2.0, False]]]
+    first, second = (read(tmp_path / str(i), [row]) for i, row in enumerate(rows))
+    assert first.questions[0].prompt_key != second.questions[0].prompt_key
+    assert first.questions[0].samples[0].text is None
+
+
+def test_log_likelihoods_written_as_text_are_no_completions(tmp_path: Path) -> None:
+    row = foreign_row(0, 1.0)
+    row["arguments"] = {"gen_args_0": {"arg_0": "question", "arg_1": " yes"}}
+    row["resps"] = [["-1.5"]]
+    assert read(tmp_path, [row]).questions[0].samples[0].text is None
+
+
+@needs_shared
+def test_real_chat_samples_of_two_filters_are_read() -> None:
+    folder = SHARED / "data/outputs/lm_eval_samples/mrpmorris__Qwen3.6-35B-A3B-FP8__gsm8k"
+    task = read_arm("arm", folder, Choice()).tasks["gsm8k"]
+    assert (len(task.questions), task.metric, task.filter) == (50, "exact_match", "strict-match")
+    assert task.file.model == "Qwen/Qwen3.6-35B-A3B-FP8"
+    assert all(question.messages_key for question in task.questions.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": 3},
+        {"metrics": None},
+        {"arguments": None},
+        {"arguments": [None, 5, [[]]]},
+        {"arguments": {"gen_args_0": None}},
+        {"resps": None},
+        {"resps": [None]},
+        {"resps": [[{"a": 1}]]},
+        {"filtered_resps": 7},
+        {"doc": None, "doc_hash": None, "target": None},
+        {"filter": None},
+        {"samples": 4},
+    ],
+)
+def test_odd_values_beside_the_score_do_no_harm(tmp_path: Path, change: dict[str, Any]) -> None:
+    task = read(tmp_path, [{**foreign_row(0, 1.0), **change}])
+    assert task.questions[0].samples[0].score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"verdict": "splendid"}, "splendid"),
+        ({"schema": 99}, "schema 99"),
+        ({"state": None, "truncated": None}, None),
+    ],
+)
+def test_a_record_of_another_kind_is_named(
+    tmp_path: Path, change: dict[str, Any], message: str | None
+) -> None:
+    row = our_row(0, ["correct"])
+    row["samples"][0].update(change)
+    if message is None:
+        assert read(tmp_path, [row]).questions[0].samples[0].truncated is False
+    else:
+        with pytest.raises(ValueError, match=rf"row 1 \(doc 0\): .*{message}"):
+            read(tmp_path, [row])
