@@ -1,0 +1,119 @@
+"""What tasks there are, read from their YAML without lm-eval: for `distill-eval tasks` and `run`.
+
+Owns the list of our tasks and groups, and what is shown of each. Refuses to own the rows (`docs`)
+and the loading of a task (lm-eval). Importing it loads neither lm_eval nor datasets.
+
+Example: `tasks()["distill_math500"].n_docs` is 500.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness_tasks import docs
+
+TASKS_DIR = Path(__file__).parent / "tasks"
+HEADLINE = "score"
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task, or a group: then `members` names its tasks and `source` is None."""
+
+    name: str
+    version: str
+    n_docs: int
+    metric: str
+    source: str | None
+    path: Path
+    members: tuple[str, ...] = ()
+
+
+class TaskLoader(yaml.SafeLoader):
+    """Reads task YAML and leaves `!function` references as text."""
+
+
+def as_text(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+    return str(node.value)
+
+
+TaskLoader.add_constructor("!function", as_text)
+
+
+def tasks(folder: Path = TASKS_DIR) -> dict[str, TaskInfo]:
+    """Return our tasks and groups by name, tasks first."""
+    configs = {
+        path: read_config(path)
+        for path in sorted(folder.rglob("*.yaml"))
+        if not path.name.startswith("_")
+    }
+    found: dict[str, TaskInfo] = {}
+    for path, config in configs.items():
+        if "group" not in config:
+            source = config["dataset_kwargs"]["source"]
+            version = str(config["metadata"]["version"])
+            metric = config["metric_list"][0]["metric"]
+            found[config["task"]] = TaskInfo(
+                config["task"], version, n_docs(source), metric, source, path
+            )
+    for path, config in configs.items():
+        if "group" in config:
+            members = tuple(config["task"])
+            version = str(config["metadata"]["version"])
+            size = sum(found[name].n_docs for name in members)
+            found[config["group"]] = TaskInfo(
+                config["group"], version, size, HEADLINE, None, path, members
+            )
+    return found
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read one task YAML with what it includes; the file's own keys win."""
+    config: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=TaskLoader)
+    included = config.pop("include", None)
+    return {**read_config(path.parent / included), **config} if included else config
+
+
+def n_docs(source: str) -> int:
+    return sum(docs.SOURCES[part].n_rows for part in docs.COMBINED.get(source, (source,)))
+
+
+def data_origin(source: str, data_dir: str | None) -> str:
+    """Return where a run would take the rows from: files of the folder, hub data set, or package.
+
+    Raises:
+        ValueError: the folder does not hold exactly one file for the source.
+    """
+    parts = docs.COMBINED.get(source, (source,))
+    specs = [docs.SOURCES[part] for part in parts]
+    if data_dir is None or source == "demo":
+        return " + ".join(spec.hub for spec in specs)
+    folder = Path(data_dir).expanduser()
+    found = [docs.find_file(part, spec, folder) for part, spec in zip(parts, specs, strict=True)]
+    return " + ".join(str(path) for path in found)
+
+
+def matching(wanted: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Sort task names, groups and globs into names of our tasks and those that are not ours."""
+    known = tasks()
+    ours: dict[str, None] = {}
+    others = []
+    for name in wanted:
+        hits = [task for task in known if fnmatchcase(task, name)]
+        if not hits:
+            others.append(name)
+        for hit in hits:
+            ours.update(dict.fromkeys(known[hit].members or (hit,)))
+    return list(ours), others
+
+
+def close_matches(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three names that `name` may have been meant as."""
+    return difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)

@@ -1,0 +1,164 @@
+"""`distill-eval`: run tasks through lm-eval, and list them.
+
+Owns the commands, what they print and their exit codes: 2 for what the caller can mend (the call,
+the data, the server), 1 for a run that failed, 130 for Ctrl-C. Refuses to own the run (`run`) and
+the list (`catalogue`). Importing this module loads neither lm_eval nor torch nor datasets.
+
+Example: `distill-eval run --run base --tasks distill_math500 --model_args base_url=...,model=...`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from harness_tasks import catalogue, docs, manifest
+
+if TYPE_CHECKING:
+    from harness_tasks.plan import Plan
+
+INTERRUPTED = 130
+RUN_EXAMPLE = """\b
+Example:
+  distill-eval run --run base --tasks distill_math --preset deepseek-r1 \\
+      --model_args base_url=http://127.0.0.1:8766/v1,model=NAME
+"""
+SHORT_REVISION = re.compile(r"@([0-9a-f]{8})[0-9a-f]{32}")
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="distill-eval", prog_name="distill-eval")
+def main() -> None:
+    """Run evaluation tasks for reasoning models on lm-eval, and list them."""
+
+
+@main.command(context_settings=PASS_THROUGH, epilog=RUN_EXAMPLE)
+@click.option("--run", "run_name", metavar="NAME", help="Name of the run; its folder is runs/NAME.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), metavar="K", help="Completions for each question."
+)
+@click.option("--data-dir", metavar="DIR", help="Take the questions from this folder.")
+@click.option("--preset", metavar="NAME", help="Published sampling, such as deepseek-r1 or greedy.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.argument("lm_eval_args", nargs=-1, type=click.UNPROCESSED)
+def run(
+    run_name: str | None,
+    repeats: int | None,
+    data_dir: str | None,
+    preset: str | None,
+    debug: bool,
+    lm_eval_args: tuple[str, ...],
+) -> None:
+    """Evaluate a model with lm-eval, and keep everything in one folder.
+
+    Every flag of `lm_eval run` passes through unchanged (`lm_eval run --help` lists them). Without
+    --model the model is local-chat, an OpenAI-compatible server. Samples are always logged, into
+    runs/NAME, and runs/NAME/manifest.json says what was measured. A second call with the same
+    settings and other tasks adds to the run.
+    """
+    from harness_tasks.chat_reply import UpstreamError
+    from harness_tasks.plan import RunOptions
+    from harness_tasks.run import run as evaluate
+
+    if not lm_eval_args:
+        raise click.UsageError("no tasks given; try: distill-eval run --tasks distill_demo ...")
+    try:
+        plan, record = evaluate(RunOptions(run_name, repeats, data_dir, preset), lm_eval_args)
+    except KeyboardInterrupt as pressed:
+        if debug:
+            raise
+        click.echo(str(pressed) or "interrupted before the run began", err=True)
+        sys.exit(INTERRUPTED)
+    except (ValueError, ImportError, UpstreamError) as wrong:
+        stop(wrong, debug, code=2)
+    except Exception as failed:  # noqa: BLE001 - the process ends here; --debug shows all of it
+        stop(failed, debug, code=1)
+    else:
+        click.echo(closing_message(plan, record))
+
+
+@main.command()
+@click.option("--data-dir", metavar="DIR", help="Show the files that this folder holds for them.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with full revisions.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def tasks(data_dir: str | None, as_json: bool, debug: bool) -> None:
+    """List the tasks: questions, headline metric, version, and where the questions come from."""
+    data_dir = data_dir or os.environ.get(docs.DATA_ENV) or None
+    try:
+        rows = [task_row(info, data_dir) for info in catalogue.tasks().values()]
+    except (ValueError, OSError) as wrong:
+        stop(wrong, debug, code=2)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        click.echo(table(rows, data_dir))
+
+
+def task_row(info: catalogue.TaskInfo, data_dir: str | None) -> dict[str, Any]:
+    """Describe a task; a folder that lacks its file is said in its row, and the others stand."""
+    if info.source is None:
+        data = " + ".join(info.members)
+    else:
+        try:
+            data = catalogue.data_origin(info.source, data_dir)
+        except ValueError as missing:
+            if not os.path.isdir(os.path.expanduser(data_dir or "")):
+                raise
+            data = f"missing: {missing}"
+    return {
+        "task": info.name,
+        "docs": info.n_docs,
+        "metric": info.metric,
+        "version": info.version,
+        "data": data,
+        "kind": "group" if info.members else "task",
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], data_dir: str | None) -> str:
+    """Return the rows as an aligned table: revisions cut to eight digits, files without folder."""
+    names = ("task", "docs", "metric", "version", "data")
+    cells = [names, *[tuple(str(row[name]) for name in names) for row in rows]]
+    cells = [(*row[:-1], SHORT_REVISION.sub(r"@\1", row[-1]).split("; ")[0]) for row in cells]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if name == "docs" else cell.ljust(width)
+            for name, cell, width in zip(names, row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    folder = f"{os.path.expanduser(data_dir)}{os.sep}" if data_dir else None
+    if folder:
+        lines = [line.replace(folder, "") for line in lines] + [f"data folder: {data_dir}"]
+    return "\n".join(lines)
+
+
+def stop(error: BaseException, debug: bool, code: int) -> NoReturn:
+    """Print one line about the error and exit; with `debug`, raise it."""
+    if debug:
+        raise error
+    message = docs.one_line(error) or type(error).__name__
+    if code != 2:
+        message = f"the run failed: {type(error).__name__}: {message} (--debug shows where)"
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+def closing_message(plan: Plan, record: dict[str, Any]) -> str:
+    """Say where the files lie and what to do next."""
+    lines = [*plan.notes, f"run {plan.name} finished: {plan.folder}/{manifest.FILE_NAME}"]
+    lines += [f"  {plan.folder / name}" for name in record["results"]]
+    lines.append("  and beside each, its samples: samples_TASK_TIME.jsonl")
+    lines.append(
+        "next: run the other model under another --run NAME, then: "
+        f"distill-report compare {plan.folder} {plan.folder.parent}/NAME"
+    )
+    return "\n".join(lines)

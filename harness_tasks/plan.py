@@ -1,0 +1,346 @@
+"""What `distill-eval run` is about to do, checked before a model is asked anything.
+
+Owns the run's name and folder, the refusal to mix two measurements in one folder, and what is added
+to lm-eval's parsed arguments. Refuses to own the doing (`run`). lm_eval is imported in functions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness_tasks import catalogue, docs, manifest
+
+RUNS_DIR = Path("runs")
+LOCAL_CHAT = "local-chat"
+# Settings of lm-eval that make two runs different measurements of a model.
+SETTINGS = (
+    "gen_kwargs", "system_instruction", "apply_chat_template", "fewshot_as_multiturn",
+    "num_fewshot", "limit", "samples", "seed", "predict_only",
+)  # fmt: skip
+# Arguments of `local-chat` that say how requests travel, not what is asked.
+TRANSPORT = {
+    "run", "api_key_env", "headers", "num_concurrent", "timeout_s", "stall_timeout_s",
+    "max_retries", "stream",
+}  # fmt: skip
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+YAML_TASK = re.compile(r"^task:\s*['\"]?([\w.:-]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `distill-eval run` adds to lm-eval's flags."""
+
+    run: str | None = None
+    repeats: int | None = None
+    data_dir: str | None = None
+    preset: str | None = None
+
+
+@dataclass
+class Plan:
+    """A run that was checked and may start; `arguments` is what lm-eval executes."""
+
+    name: str
+    folder: Path
+    arguments: Namespace
+    tasks: list[str]
+    settings: dict[str, Any]
+    override: dict[str, Path] = field(default_factory=dict)  # task -> the YAML that it extends
+    notes: list[str] = field(default_factory=list)
+
+
+def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
+    """Check everything that can be checked before a model is asked, and settle lm-eval's arguments.
+
+    Raises:
+        ValueError: what is wrong, and the next step.
+    """
+    given = given_settings(arguments)
+    tasks = [name for item in as_list(given.get("tasks")) for name in item.split(",") if name]
+    if not tasks:
+        raise ValueError("no tasks given; name some with --tasks (`distill-eval tasks` lists ours)")
+    model = str(given.get("model") or LOCAL_CHAT)
+    model_args = as_dict(given.get("model_args"))
+    if options.preset is not None:
+        model_args = with_preset(model, model_args, options.preset)
+    name, folder = name_and_folder(options.run, model, model_args, given.get("output_path"))
+    ours, others = catalogue.matching(tasks)
+    include_path = as_list(given.get("include_path"))
+    override = {}
+    if options.repeats is not None:
+        override = overrides(options.repeats, ours, others, include_path)
+    check_data(options.data_dir, as_dict(given.get("metadata")), ours)
+    samples, notes = in_order(given.get("samples"))
+
+    arguments.model = model
+    if model == LOCAL_CHAT:
+        model_args = {**model_args, "run": name}
+    arguments.model_args = model_args
+    arguments.output_path = str(folder)
+    arguments.log_samples = True
+    if samples is not None:
+        arguments.samples = samples
+    if override:
+        arguments.include_path = [str((folder / "tasks").resolve()), *include_path]
+    settings = {
+        "model": model,
+        "model_args": {key: value for key, value in model_args.items() if key not in TRANSPORT},
+        "repeats": options.repeats,
+        **{key: given[key] for key in SETTINGS if given.get(key) not in (None, {}, [])},
+    }
+    return Plan(name, folder, arguments, tasks, as_plain(settings), override, notes)
+
+
+def given_settings(arguments: Namespace) -> dict[str, Any]:
+    """Return lm-eval's settings as it will merge them: the `--config` file, then the flags."""
+    given: dict[str, Any] = {}
+    if getattr(arguments, "config", None):
+        from lm_eval.config.evaluate_config import EvaluatorConfig
+
+        given = dict(EvaluatorConfig.load_yaml_config(arguments.config))
+    flags = {key: value for key, value in vars(arguments).items() if value or value == 0}
+    return {**given, **flags}
+
+
+def as_list(value: Any) -> list[str]:
+    if not value:
+        return []
+    return [str(part) for part in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return `key=value` arguments as a dict, also where a config file holds them as text."""
+    if not value:
+        return {}
+    if isinstance(value, Mapping):
+        return dict(value)
+    from lm_eval.utils import simple_parse_args_string
+
+    return dict(simple_parse_args_string(str(value)))
+
+
+def as_plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON makes of the value, so that it compares equal to what was read back."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return plain
+
+
+def with_preset(model: str, model_args: dict[str, Any], preset: str) -> dict[str, Any]:
+    """Return the model's arguments with the preset.
+
+    Raises:
+        ValueError: the model knows no presets, the preset is unknown, or another one is given.
+    """
+    from harness_tasks.sampling import PRESETS
+
+    if model != LOCAL_CHAT:
+        raise ValueError(
+            f"--preset is a setting of {LOCAL_CHAT}, not of model {model!r}; "
+            "give its sampling with --gen_kwargs"
+        )
+    if preset not in PRESETS:
+        raise ValueError(
+            f"unknown preset {preset!r}{did_you_mean(preset, PRESETS)}; "
+            f"there are {', '.join(PRESETS)}"
+        )
+    if model_args.get("preset", preset) != preset:
+        raise ValueError(
+            f"--preset {preset} contradicts preset={model_args['preset']} in --model_args; "
+            "leave one"
+        )
+    return {**model_args, "preset": preset}
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    close = catalogue.close_matches(name, known)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def name_and_folder(
+    run_name: str | None, model: str, model_args: Mapping[str, Any], output_path: str | None
+) -> tuple[str, Path]:
+    """Settle the run's name and folder.
+
+    Raises:
+        ValueError: the name cannot be a folder and a part of a request id, or is given twice.
+    """
+    named = run_name or model_args.get("run")
+    if run_name and model_args.get("run", run_name) != run_name:
+        raise ValueError(
+            f"--run {run_name} contradicts run={model_args['run']} in --model_args; leave one"
+        )
+    if output_path is not None:
+        if named is not None or Path(output_path).suffix == ".json":
+            raise ValueError(
+                f"--output_path {output_path!r} is the run's folder here, so it is no .json file "
+                "and takes no --run beside it; give --run NAME for runs/NAME"
+            )
+        folder = Path(output_path)
+        return checked_name(folder.resolve().name), folder
+    if named is not None:
+        return checked_name(str(named)), RUNS_DIR / str(named)
+    served = str(model_args.get("model") or model_args.get("pretrained") or model)
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", served.rsplit("/", 1)[-1]).strip("-.") or "run"
+    name = f"{slug[:60]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    while (RUNS_DIR / name).exists():
+        name += "b"
+    return name, RUNS_DIR / name
+
+
+def checked_name(name: str) -> str:
+    if not RUN_NAME.fullmatch(name):
+        hint = f"; the folder is {RUNS_DIR}/NAME by itself" if "/" in name else ""
+        raise ValueError(
+            f"run name {name!r} is not usable: letters, digits, '.', '_' and '-', at most 100, the "
+            f"first a letter or digit{hint}"
+        )
+    return name
+
+
+def check_task_names(argv: Sequence[str]) -> None:
+    """Refuse a misspelt task of ours at once, without the seconds that importing lm-eval takes.
+
+    Raises:
+        ValueError: a `distill_...` name that no task has; names the close ones.
+    """
+    known = catalogue.tasks()
+    own_yaml = any(arg.startswith("--include_path") for arg in argv)
+    for name in task_words(argv):
+        if re.fullmatch(r"distill_\w+", name) and name not in known and not own_yaml:
+            raise ValueError(unknown_task(name, known))
+
+
+def task_words(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the names given with `--tasks`, in the forms that lm-eval takes."""
+    listing = False
+    for arg in argv:
+        if arg.startswith("-"):
+            listing = arg.split("=", 1)[0] in ("--tasks", "-t")
+            arg = arg.partition("=")[2] if listing else ""
+        if listing:
+            yield from filter(None, arg.split(","))
+
+
+def unknown_task(name: str, known: Any) -> str:
+    return (
+        f"there is no task {name!r}{did_you_mean(name, known)}; `distill-eval tasks` lists ours, "
+        "`lm_eval ls tasks` all"
+    )
+
+
+def overrides(
+    repeats: int, ours: list[str], others: list[str], include_path: list[str]
+) -> dict[str, Path]:
+    """Return the task YAML that `--repeats` has to extend.
+
+    Raises:
+        ValueError: a task that is not ours, or ours overridden by the user's own YAML.
+    """
+    if others:
+        raise ValueError(
+            f"--repeats {repeats} works for tasks of distill-eval only, not for "
+            f"{', '.join(others)}: others grade the first completion alone; set `repeats` and a "
+            "filter in a YAML of your own, or run them apart"
+        )
+    known = catalogue.tasks()
+    for folder in include_path:
+        for path in Path(folder).rglob("*.yaml"):
+            for name in YAML_TASK.findall(path.read_text(encoding="utf-8", errors="replace")):
+                if name in ours:
+                    raise ValueError(
+                        f"--repeats {repeats}: {path} overrides {name}; set `repeats: {repeats}` "
+                        "there, or leave out one of the two"
+                    )
+    return {name: known[name].path for name in ours}
+
+
+def check_data(data_dir: str | None, metadata: Mapping[str, Any], ours: list[str]) -> None:
+    """Read the files of a data folder once before anything is started; the hub is not asked.
+
+    Raises:
+        ValueError: as `docs.load_rows`, or two folders are named.
+    """
+    named = metadata.get("data_dir")
+    if None not in (named, data_dir) and named != data_dir:
+        raise ValueError(
+            f"--data-dir {data_dir} contradicts data_dir {named} in --metadata; leave one"
+        )
+    folder = named or data_dir or os.environ.get(docs.DATA_ENV) or None
+    if folder is None:
+        return
+    known = catalogue.tasks()
+    for source in {known[name].source for name in ours} - {None}:
+        docs.load_rows(str(source), folder, metadata.get("accept_sha256"))
+
+
+def in_order(samples: Any) -> tuple[dict[str, list[int]] | None, list[str]]:
+    """Return `--samples` with each task's indices ascending and single, and what was changed.
+
+    lm-eval asks the docs in the order of the data set and labels them in the order given, so that
+    unsorted indices put wrong doc_ids into its samples file.
+    """
+    if isinstance(samples, str):
+        if not Path(samples).is_file():
+            return None, []
+        samples = json.loads(Path(samples).read_text(encoding="utf-8"))
+    if not isinstance(samples, dict):
+        return None, []
+    ordered = {task: sorted(set(indices)) for task, indices in samples.items()}
+    changed = [task for task in ordered if ordered[task] != list(samples[task])]
+    return ordered, [f"--samples of {task} put into ascending order" for task in changed]
+
+
+def check_folder(plan: Plan) -> manifest.Manifest | None:
+    """Return the manifest of the same run, begun before, or None for a new folder.
+
+    Raises:
+        ValueError: the folder holds another measurement, or these tasks already.
+    """
+    aside = "choose another --run NAME, or move the folder away"
+    previous = manifest.read(plan.folder)
+    if previous is None:
+        found = next(plan.folder.rglob("results_*.json"), None) if plan.folder.is_dir() else None
+        if found is not None:
+            raise ValueError(
+                f"{plan.folder} holds {found.relative_to(plan.folder)} and no manifest, so it "
+                f"cannot be told what it measured; {aside}"
+            )
+        return None
+    if not previous.get("tasks"):
+        return None  # it ended before it measured anything
+    for key, old, new in differences(
+        previous.get("settings") or {}, manifest.without_secrets(plan.settings)
+    ):
+        raise ValueError(
+            f"{plan.folder} holds a run with {key} {old!r}, not {new!r}: one folder is one arm; "
+            f"{aside}"
+        )
+    done = set(previous.get("tasks") or {})
+    ours, others = catalogue.matching(plan.tasks)
+    again = sorted(done & {*ours, *others})
+    if again:
+        raise ValueError(
+            f"{plan.folder} already holds {', '.join(again)}, finished {previous['finished_at']}; "
+            f"{aside}"
+        )
+    return previous
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted key, old value, new value) where two settings differ."""
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}", before, after

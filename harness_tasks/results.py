@@ -1,0 +1,145 @@
+r"""lm-eval's `process_results` adaptors: from the completions of one doc to its metrics.
+
+Owns the verdict rule (what a cut-off, failed or ungradable completion counts as) and the metrics
+that reach lm-eval's table. Refuses to own the split (`reasoning`), extraction and equivalence
+(`graders`). Works with any model of lm-eval: a plain `str` is judged by its text alone, a
+`Completion` of `local-chat` also by its finish_reason, and by the reasoning the server sent apart.
+
+Example, one doc with one sample:
+
+    >>> math({"answer": "4"}, [[r"<think>2+2</think>\\boxed{4}"]])["score"]
+    1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+from harness_tasks.docs import gsm8k_target
+from harness_tasks.extract import boxed
+from harness_tasks.graders import GRADERS
+from harness_tasks.graders.grade import Grade
+from harness_tasks.reasoning import Split, split
+from harness_tasks.records import SampleRecord, Verdict
+
+Doc = dict[str, Any]
+Metrics = dict[str, Any]
+Grader = Callable[[str, str], Grade]
+
+
+def math(doc: Doc, results: Sequence[Any]) -> Metrics:
+    """Grade a doc whose target is a mathematical answer."""
+    return doc_metrics(results, doc["answer"], GRADERS["math"])
+
+
+def aime(doc: Doc, results: Sequence[Any]) -> Metrics:
+    """Grade a doc whose target is an integer from 0 to 999."""
+    return doc_metrics(results, doc["answer"], GRADERS["aime"])
+
+
+def gsm8k(doc: Doc, results: Sequence[Any]) -> Metrics:
+    """Grade a doc whose target is the number after `####`."""
+    return doc_metrics(results, gsm8k_target(doc), GRADERS["gsm8k"])
+
+
+def count_samples(per_doc: Sequence[Sequence[Any]]) -> int:
+    """Aggregate the list-valued metric `samples`: how many completions were graded."""
+    return sum(len(samples) for samples in per_doc)
+
+
+def doc_metrics(results: Sequence[Any], target: str, grade: Grader) -> Metrics:
+    """Grade every sample of a doc; numbers are means over its samples.
+
+    `score` leaves out grader errors and `score_completed` also what was cut off; the volume metrics
+    leave out requests that failed. A metric that no sample defines is left out: lm-eval then
+    averages over the docs that have it. `samples` comes last, see `_boxed.yaml`.
+    """
+    completions = completions_of(results)
+    samples = [grade_completion(c, i, target, grade) for i, c in enumerate(completions)]
+    graded = [s for s in samples if s.verdict is not Verdict.GRADER_ERROR]
+    answered = [s for s, c in zip(samples, completions, strict=True) if failure_of(c) is None]
+    metrics = {
+        "score": mean(s.verdict is Verdict.CORRECT for s in graded),
+        "score_completed": mean(s.verdict is Verdict.CORRECT for s in graded if not s.truncated),
+        "truncated": mean(s.truncated for s in samples),
+        "no_answer": mean(s.verdict is Verdict.NO_ANSWER for s in samples),
+        "grader_error": mean(s.verdict is Verdict.GRADER_ERROR for s in samples),
+        "has_reasoning": mean(s.reasoning_chars > 0 for s in answered),
+        "reasoning_chars": mean(s.reasoning_chars for s in answered),
+        "answer_chars": mean(s.answer_chars for s in answered),
+    }
+    defined: Metrics = {name: value for name, value in metrics.items() if value is not None}
+    return {**defined, "samples": [s.to_json() for s in samples]}
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """Return the mean, or None of no values: undefined is not zero."""
+    numbers = [float(value) for value in values]
+    return fmean(numbers) if numbers else None
+
+
+def completions_of(results: Sequence[Any]) -> list[Any]:
+    """Return the k completions of a doc: `[[c1..ck]]` from our empty filter, `[c1]` from others."""
+    first = results[0]
+    return list(first) if isinstance(first, list | tuple) else list(results)
+
+
+def failure_of(completion: Any) -> str | None:
+    """Return why there is no completion, or None where there is one."""
+    if completion is None:
+        return "the model returned None"
+    error: str | None = getattr(completion, "error", None)
+    return error
+
+
+def split_completion(completion: str) -> Split:
+    """Split a completion by all that is known of it; a plain `str` has only its text."""
+    reasoning = getattr(completion, "reasoning", None)
+    content = getattr(completion, "content", None) or "" if reasoning is not None else completion
+    return split(
+        str(content),
+        reasoning=reasoning,
+        finish_reason=getattr(completion, "finish_reason", None),
+        prefilled=getattr(completion, "prefilled", False),
+    )
+
+
+def grade_completion(
+    completion: Any, sample_index: int, target: str, grade: Grader
+) -> SampleRecord:
+    """Return the record of one completion; no exception of a grader gets out."""
+    failure = failure_of(completion)
+    parts = Split("", "", "empty") if failure else split_completion(completion)
+    finish_reason = getattr(completion, "finish_reason", None)
+    truncated = not failure and (finish_reason == "length" or parts.state == "unclosed")
+    if failure:
+        graded = Grade(Verdict.GRADER_ERROR, None, f"request failed: {failure}")
+    elif truncated and boxed(parts.answer_text) is None:
+        graded = Grade(Verdict.TRUNCATED, None, "cut off before a complete boxed answer")
+    else:
+        graded = guarded(grade, parts.answer_text, target)
+        if truncated and graded.verdict is Verdict.NO_ANSWER:
+            graded = graded._replace(verdict=Verdict.TRUNCATED)
+    return SampleRecord(
+        sample_index=sample_index,
+        verdict=graded.verdict,
+        answer=graded.answer,
+        truncated=truncated,
+        state=parts.state,
+        finish_reason=finish_reason,
+        reasoning_chars=len(parts.reasoning.strip()),
+        answer_chars=len(parts.answer_text.strip()),
+        request_id=getattr(completion, "request_id", None),
+        completion_tokens=(getattr(completion, "usage", None) or {}).get("completion_tokens"),
+        reason=graded.reason,
+    )
+
+
+def guarded(grade: Grader, answer_text: str, target: str) -> Grade:
+    """Grade, and turn every failure of the grader into `grader_error`."""
+    try:
+        return grade(answer_text, target)
+    except Exception as broken:  # noqa: BLE001 - a broken grader is never a wrong answer
+        return Grade(Verdict.GRADER_ERROR, None, f"{type(broken).__name__}: {broken}")
