@@ -2,11 +2,12 @@
 
 Owns the import hook. The wheel carries `distill_eval_autoload.pth`; its one line puts a finder on
 `sys.meta_path` which does nothing until `lm_eval` is imported and then calls `autoload` here. From
-there two modules of lm-eval are touched, each right after it was executed:
+there a few modules of lm-eval are touched, each right after it was executed:
 
     lm_eval.models          `local-chat` is registered by its "module:Class" path, not imported
     lm_eval.tasks[.manager] `TaskManager` searches our folder after the built-in tasks and before
                             the user's `--include_path`, which therefore still overrides
+    lm_eval.utils           `!function` in a YAML takes a dotted path, which 0.4.11 does not
 
 Later releases read the entry-point groups `lm_eval.models` and `lm_eval.tasks`, which this
 distribution declares as well; where a release does, the hook leaves that part to it.
@@ -137,7 +138,27 @@ def discovers_tasks(module: ModuleType) -> bool:
     return re.search(r"""(["'])lm_eval\.tasks\1""", inspect.getsource(module)) is not None
 
 
+def resolve_dotted_functions(utils: ModuleType) -> None:
+    """Let `!function package.module.name` work in 0.4.11, which knows files beside the YAML only.
+
+    Releases that have a YAML loader of their own keep this function without calling it.
+    """
+    if not hasattr(utils, "import_function"):
+        return
+    beside_yaml = utils.import_function
+
+    @functools.wraps(beside_yaml)
+    def import_function(loader: Any, node: Any, yaml_path: Path) -> Any:
+        module_name, _, name = loader.construct_scalar(node).rpartition(".")
+        if (yaml_path.parent / f"{module_name}.py").exists():
+            return beside_yaml(loader, node, yaml_path)
+        return getattr(importlib.import_module(module_name), name)
+
+    utils.import_function = import_function
+
+
 STEPS: dict[str, Callable[[ModuleType], None]] = {
+    "lm_eval.utils": resolve_dotted_functions,
     "lm_eval.models": register_model,
     "lm_eval.tasks": extend_task_manager,
     "lm_eval.tasks.manager": extend_task_manager,

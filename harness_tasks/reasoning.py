@@ -180,9 +180,14 @@ def split(
     )
 
 
-def pieces(text: str, *, finish_reason: str | None = None, prefilled: bool = False) -> list[Piece]:
-    """Cut a text into the pieces that `split` joins; in their order they are the text again."""
-    return Scan(text, finish_reason).run(prefilled).found
+def pieces(
+    text: str, *, finish_reason: str | None = None, prefilled: bool = False, served: bool = False
+) -> list[Piece]:
+    """Cut a text into the pieces that `split` joins; in their order they are the text again.
+
+    `served` says that the text is content whose reasoning the server sent apart.
+    """
+    return Scan(text, finish_reason, served).run(prefilled).found
 
 
 def quoted(text: str, start: int, end: int) -> bool:

@@ -49,12 +49,19 @@ def count_samples(per_doc: Sequence[Sequence[Any]]) -> int:
     return sum(len(samples) for samples in per_doc)
 
 
+def mean_defined(per_doc: Sequence[float | None]) -> float:
+    """Aggregate a metric that some docs leave undefined (None); NaN where all do."""
+    defined = [value for value in per_doc if value is not None]
+    return fmean(defined) if defined else float("nan")
+
+
 def doc_metrics(results: Sequence[Any], target: str, grade: Grader) -> Metrics:
     """Grade every sample of a doc; numbers are means over its samples.
 
     `score` leaves out grader errors and `score_completed` also what was cut off; the volume metrics
     leave out requests that failed. A metric that no sample defines is left out: lm-eval then
-    averages over the docs that have it. `samples` comes last, see `_boxed.yaml`.
+    averages over the docs that have it, and warns. `score_completed`, which any truncated doc lacks,
+    is None instead and has an aggregation of its own. `samples` comes last, see `_boxed.yaml`.
     """
     completions = completions_of(results)
     samples = [grade_completion(c, i, target, grade) for i, c in enumerate(completions)]
@@ -71,6 +78,7 @@ def doc_metrics(results: Sequence[Any], target: str, grade: Grader) -> Metrics:
         "answer_chars": mean(s.answer_chars for s in answered),
     }
     defined: Metrics = {name: value for name, value in metrics.items() if value is not None}
+    defined["score_completed"] = metrics["score_completed"]
     return {**defined, "samples": [s.to_json() for s in samples]}
 
 

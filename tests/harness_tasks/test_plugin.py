@@ -255,3 +255,7 @@ def test_other_releases_of_lm_eval(release: str, fresh: Path, tmp_path: Path) ->
     )
     done = run(fresh, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "other"))
     assert done.stdout.split() == [release, "LocalChat", "True"], done.stderr
+    argv = ("-m", "lm_eval", "--model", "dummy", "--tasks", "distill_demo", "--limit", "3")
+    done = run(fresh, *argv, cwd=tmp_path, PYTHONPATH=str(tmp_path / "other"))
+    assert done.returncode == 0, done.stderr
+    assert "|score_completed|" in done.stdout

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from harness_tasks.reasoning import TAG_FAMILIES, Split, pieces, split
@@ -127,6 +127,7 @@ TEXTS = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
 FINISH = st.sampled_from([None, "stop", "length"])
 
 
+@settings(deadline=None)
 @given(st.one_of(TEXTS, st.text()), FINISH, st.booleans())
 def test_pieces_rebuild_the_text_and_the_split(
     text: str, finish_reason: str | None, prefilled: bool
@@ -139,6 +140,7 @@ def test_pieces_rebuild_the_text_and_the_split(
         assert part == joined or (joined.isspace() and part == "")
 
 
+@settings(deadline=None)
 @given(TEXTS, FINISH, st.booleans())
 @example("<think>r</think><s<think>q</think>><think>z", None, False)
 @example("<|end_of_thought|><|end_of_solution|><think>", None, False)
@@ -152,6 +154,7 @@ def test_splitting_an_answer_text_again_changes_nothing(
         assert split(answer_text)[:2] == ("", answer_text)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["", "\n", "<s>"]), st.sampled_from(FRAGMENTS[:9:2]), TEXTS, FINISH)
 def test_nothing_of_a_think_that_stays_open_is_answer(
     lead: str, opener: str, rest: str, finish_reason: str | None
@@ -165,6 +168,7 @@ def test_nothing_of_a_think_that_stays_open_is_answer(
     )
 
 
+@settings(deadline=None)
 @given(TEXTS.filter(bool), TEXTS, FINISH)
 def test_what_the_server_sent_apart_never_reaches_the_answer(
     reasoning: str, content: str, finish_reason: str | None

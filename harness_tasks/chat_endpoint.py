@@ -1,0 +1,335 @@
+"""Where `local-chat` asks: the address of a server, what it offers, and what its faults mean.
+
+Owns the forms of base_url, the look at a server before a run, and one clear line for each fault.
+Refuses to own asking for completions (`chat_client`). No lm_eval.
+
+Example, what a server offers:
+
+    offered = look_at(Transport(Endpoint.of("http://127.0.0.1:8000")))
+    offered.names  # ["Qwen/Qwen3-8B"]
+"""
+
+from __future__ import annotations
+
+import difflib
+import email.utils
+import ipaddress
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from harness_tasks.chat_reply import (
+    MAX_REPLY_BYTES,
+    UpstreamError,
+    error_text,
+    parse_json,
+    shown,
+)
+
+CHAT_PATH = "/chat/completions"
+RETRIED = (408, 425, 429)
+LONGEST_WAIT_S = 600.0
+LONGEST_BACKOFF_S = 30.0
+CONNECT_TIMEOUT_S = 15.0
+LOOK_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server answers: `base` without a slash at its end, such as `http://host:8000/v1`."""
+
+    base: str
+
+    @classmethod
+    def of(cls, base_url: str) -> Self:
+        """Read any of `http://h:p`, `.../v1`, `.../v1/` and `.../v1/chat/completions`.
+
+        Raises:
+            ValueError: no http(s) URL, or one with a password, a query or a fragment in it.
+        """
+        text = base_url.strip()
+        try:
+            parts = urlsplit(text)
+            host, _ = parts.hostname, parts.port
+        except ValueError as bad:
+            raise ValueError(f"base_url is not a URL: {bad}") from bad
+        if "@" in parts.netloc:
+            raise ValueError(
+                "base_url must not hold a user or password; put the key into the environment and "
+                "name the variable with api_key_env"
+            )
+        if parts.scheme not in ("http", "https") or not host or re.search(r"\s", text):
+            raise ValueError(
+                f"base_url must look like http://127.0.0.1:8000/v1, got {shown(base_url)!r}"
+            )
+        if parts.query or parts.fragment:
+            raise ValueError(f"base_url must not hold a query or fragment, got {shown(text)!r}")
+        path = parts.path.rstrip("/").removesuffix(CHAT_PATH).rstrip("/")
+        return cls(f"{parts.scheme}://{parts.netloc}{path or '/v1'}")
+
+    @property
+    def root(self) -> str:
+        """The server without its API path."""
+        return self.base.removesuffix("/v1")
+
+    @property
+    def chat(self) -> str:
+        """Where completions are asked for."""
+        return self.base + CHAT_PATH
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine, where no proxy of the environment may step in."""
+        host = urlsplit(self.base).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How requests travel; times in seconds."""
+
+    endpoint: Endpoint
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    num_concurrent: int = 8
+    timeout_s: float = 7200.0
+    stall_timeout_s: float = 600.0
+    max_retries: int = 5
+    backoff_s: float = 0.5
+
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers of every request, the key among them."""
+        key = {"authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return {"accept-encoding": "identity", **self.headers, **key}
+
+    def without_secrets(self, text: str) -> str:
+        """Blank the key, and the values of own headers, in what a server sent back."""
+        for secret in (self.api_key, *self.headers.values()):
+            if secret and len(secret) >= 4:
+                text = text.replace(secret, "***")
+        return text
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What a server said about itself; `names` is None where it does not list its models."""
+
+    names: list[str] | None
+    max_model_len: dict[str, int] = field(default_factory=dict)
+    kind: str | None = None
+    version: str | None = None
+
+
+def look_at(transport: Transport) -> Offered:
+    """Ask a server for its models, once, before anything is measured.
+
+    Raises:
+        UpstreamError: nothing listens, the key is refused, or it is no OpenAI-compatible server.
+    """
+    endpoint = transport.endpoint
+    url = f"{endpoint.base}/models"
+    timeout = httpx2.Timeout(LOOK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    headers = transport.request_headers()
+    with httpx2.Client(
+        headers=headers, timeout=timeout, trust_env=not endpoint.is_loopback
+    ) as client:
+        for attempt in range(transport.max_retries + 1):
+            try:
+                response = fetch(client, url)
+            except httpx2.TransportError as fault:
+                raise transport_fault(fault, endpoint) from fault
+            if response.status_code not in (429, 503) or attempt == transport.max_retries:
+                break
+            time.sleep(backoff(attempt, transport.backoff_s))  # a server that loads its model
+        if response.status_code in (404, 405, 501):
+            return Offered(names=None)
+        body = checked(response, transport)
+        return offered_by(body, client, endpoint)
+
+
+def fetch(client: httpx2.Client, url: str) -> httpx2.Response:
+    """Get a small document; anything above the limit is cut off, and so not valid JSON."""
+    with client.stream("GET", url) as response:
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > MAX_REPLY_BYTES:
+                break
+    return httpx2.Response(
+        response.status_code,
+        headers={"content-type": response.headers.get("content-type", "")},
+        content=body,
+    )
+
+
+def offered_by(body: dict[str, Any], client: httpx2.Client, endpoint: Endpoint) -> Offered:
+    """Read a list of models, and ask the two common servers for their version.
+
+    Raises:
+        UpstreamError: it is no list of models.
+    """
+    listed = body.get("data")
+    if not isinstance(listed, list):
+        raise UpstreamError(
+            f"{endpoint.base} is not an OpenAI-compatible server: {endpoint.base}/models lists no "
+            "models; base_url must lead to the API, as in http://127.0.0.1:8000/v1",
+            kind="not openai",
+        )
+    models = [m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)]
+    lengths = {m["id"]: m.get("max_model_len") for m in models}
+    kinds = {m.get("owned_by") for m in models}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    kind = kind if isinstance(kind, str) else None
+    return Offered(
+        names=[m["id"] for m in models],
+        max_model_len={k: v for k, v in lengths.items() if isinstance(v, int) and v > 0},
+        kind=shown(kind) if kind else None,
+        version=version_of(kind, client, endpoint),
+    )
+
+
+def version_of(kind: str | None, client: httpx2.Client, endpoint: Endpoint) -> str | None:
+    """Return the version of vLLM or llama.cpp, None where it is not told."""
+    path, name = {"vllm": ("/version", "version"), "llamacpp": ("/props", "build_info")}.get(
+        kind or "", ("", "")
+    )
+    if not path:
+        return None
+    try:
+        said = fetch(client, endpoint.root + path).json()
+    except (httpx2.HTTPError, ValueError, RecursionError):
+        return None
+    version = said.get(name) if isinstance(said, dict) else None
+    return shown(version) if isinstance(version, str) else None
+
+
+def chosen_model(asked: str | None, offered: Offered, transport: Transport) -> str:
+    """Return the model to ask for.
+
+    Raises:
+        UpstreamError: the server does not have it, or it is not clear which one is meant.
+    """
+    base, names = transport.endpoint.base, offered.names
+    if names is None:
+        if asked:
+            return asked
+        raise UpstreamError(
+            f"{base} does not list its models (no {base}/models): add model=NAME to model_args, or "
+            "check base_url",
+            kind="not openai",
+        )
+    if asked in names:
+        return str(asked)
+    if asked is None and len(names) == 1:
+        return names[0]
+    close = difflib.get_close_matches(asked or "", names, n=3, cutoff=0.4)
+    ordered = [*close, *(name for name in names if name not in close)]
+    listed = ", ".join(shown(name) for name in ordered[:20]) + (", ..." if len(names) > 20 else "")
+    offers = f"it offers {listed}" if names else "it offers none"
+    if asked is None:
+        raise UpstreamError(f"{base}: add model=NAME to model_args; {offers}", kind="model")
+    raise UpstreamError(f"{base} has no model {asked!r}; {offers}", kind="model")
+
+
+def checked(response: httpx2.Response, transport: Transport) -> dict[str, Any]:
+    """Return the JSON object of a good answer.
+
+    Raises:
+        UpstreamError: any other answer, in one line.
+    """
+    if response.status_code != 200:
+        raise status_error(response, response.content, transport)
+    refuse_html(response, transport)
+    return parse_json(response.content, f"the reply of {transport.endpoint.base}")
+
+
+def refuse_html(response: httpx2.Response, transport: Transport) -> None:
+    """Refuse a web page.
+
+    Raises:
+        UpstreamError: the reply is HTML.
+    """
+    if "text/html" in response.headers.get("content-type", "").lower():
+        raise UpstreamError(
+            f"{transport.endpoint.base} is not an OpenAI-compatible server: it answers with a web "
+            "page (HTML); base_url must lead to the API, as in http://127.0.0.1:8000/v1",
+            kind="html",
+        )
+
+
+def transport_fault(fault: Exception, endpoint: Endpoint) -> UpstreamError:
+    """Say in one line what happened on the way."""
+    if isinstance(fault, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return UpstreamError(
+            f"nothing listens at {endpoint.base} ({shown(str(fault))}): start the server, or check "
+            "base_url",
+            kind="connect",
+            retry=True,
+        )
+    if isinstance(fault, httpx2.TimeoutException):
+        return UpstreamError(
+            f"{endpoint.base} did not answer in time", kind="transport", retry=True
+        )
+    what = shown(str(fault)) or "no further cause given"
+    return UpstreamError(
+        f"the connection to {endpoint.base} broke: {type(fault).__name__}: {what}",
+        kind="transport",
+        retry=True,
+    )
+
+
+def status_error(response: httpx2.Response, body: bytes, transport: Transport) -> UpstreamError:
+    """Say in one line what an HTTP status other than 200 means."""
+    status, base = response.status_code, transport.endpoint.base
+    is_html = "text/html" in response.headers.get("content-type", "").lower()
+    if is_html:
+        said = "a web page (HTML)"
+    else:
+        try:
+            said = error_text(parse_json(body, "the error"))
+        except UpstreamError:
+            said = shown(body.decode(errors="replace")) or "no cause given"
+    said = transport.without_secrets(said)
+    message = f"HTTP {status} from {base}: {said}"
+    if status in (401, 403):
+        key = "the key was refused" if transport.api_key else "it wants a key and got none"
+        message += f" ({key}: api_key_env names the environment variable that holds it)"
+    elif 300 <= status < 400:
+        message += " (a redirect: give base_url the address that it leads to)"
+    elif status in (404, 405) and is_html:
+        message += " (base_url must lead to the API, as in http://127.0.0.1:8000/v1)"
+    retry = status in RETRIED or status >= 500
+    wait = retry_after(response.headers.get("retry-after")) if retry else None
+    if wait is not None and wait > LONGEST_WAIT_S:
+        retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
+    return UpstreamError(
+        message, kind=f"HTTP {status}", retry=retry, status=status, retry_after_s=wait
+    )
+
+
+def retry_after(value: str | None) -> float | None:
+    """Read a Retry-After header, seconds or a date; None where it is neither."""
+    if not value:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+        return max(0.0, when.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def backoff(attempt: int, base_s: float) -> float:
+    """Return the wait before a retry: doubling up to 30 s, with jitter of half of it."""
+    wait = min(base_s * 2.0 ** min(attempt, 20), LONGEST_BACKOFF_S)
+    return wait * random.uniform(0.5, 1.0)

@@ -1,0 +1,465 @@
+r"""`local-chat`: lm-eval's side of an OpenAI-compatible chat server that may reason.
+
+Owns the class that lm-eval loads: which requests a run makes, in what order, and what it says about
+them. Refuses to own model_args (`chat_settings`), HTTP (`chat_client`) and grading (`results`).
+
+Example, a run with the sampling that a vendor publishes:
+
+    lm_eval --model local-chat --tasks distill_math500 \
+        --model_args base_url=http://127.0.0.1:8000/v1,model=NAME,preset=deepseek-r1
+
+Documentation: docs/local_chat.md. An error that explains itself ends the command line in one line
+and exit code 2; `DISTILL_EVAL_DEBUG=1` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from lm_eval.api.model import LM
+from tqdm import tqdm
+
+from harness_tasks.chat_client import ChatClient
+from harness_tasks.chat_endpoint import Offered, chosen_model, look_at
+from harness_tasks.chat_reply import Reply, UpstreamError
+from harness_tasks.chat_settings import (
+    RequestFields,
+    read_settings,
+    request_fields,
+    request_id_of,
+)
+from harness_tasks.completion import Completion, cut_at_stop, has_inline_reasoning
+from harness_tasks.reasoning import ORPHAN_CLOSE, split
+from harness_tasks.sampling import seed_for
+
+log = logging.getLogger(__name__)
+
+# A run whose first requests all fail in the same way is not going to succeed.
+STOP_AFTER = 8
+# Faults that no other request can escape: the key, the model or the address is wrong.
+FATAL_STATUS = (401, 403, 404)
+NO_SUCH = "local-chat can only generate: use tasks of output type generate_until"
+
+
+class ChatPrompt(str):
+    """Messages as lm-eval's `--apply_chat_template` hands them on: JSON text."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request that is to be made."""
+
+    task: str
+    sample_index: int
+    request_id: str
+    messages: list[dict[str, Any]]
+    fields: RequestFields
+    seed: int
+
+
+class LocalChat(LM):  # type: ignore[misc]
+    """lm-eval model over a chat completions server; the arguments are those of `Settings`."""
+
+    def __init__(self, **model_args: Any) -> None:
+        super().__init__()
+        end_in_one_line()
+        try:
+            self.settings = read_settings(model_args)
+            self.transport = self.settings.transport()
+        except ValueError as wrong:
+            raise explained(wrong) from None
+        # They log every request at INFO, which lm-eval shows.
+        for name in ("httpx2", "httpcore2"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.offered: Offered = look_at(self.transport)
+        self.model = chosen_model(self.settings.model, self.offered, self.transport)
+        self.fields: dict[str, RequestFields] = {}
+        self.served: Counter[str] = Counter()
+        self.warned: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the key out of pickles."""
+        state = dict(self.__dict__)
+        del state["transport"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.transport = self.settings.transport()
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Name the chat template for lm-eval's cache of built requests."""
+        return f"local-chat-{self.model}".replace("/", "__")
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """Return no template: the server applies its own."""
+        if isinstance(chat_template, str):
+            self.warn_once(f"--apply_chat_template {chat_template} is ignored: the server decides")
+        return ""
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return the messages as JSON, to be sent as they are.
+
+        Raises:
+            ValueError: the task begins the assistant's answer, which suppresses reasoning.
+        """
+        if not add_generation_prompt or (chat_history and chat_history[-1]["role"] == "assistant"):
+            raise explained(
+                ValueError(
+                    "the task begins the model's answer (gen_prefix), which keeps a reasoning "
+                    "model from reasoning; local-chat refuses that: use a task without gen_prefix"
+                )
+            )
+        return ChatPrompt(json.dumps(chat_history, ensure_ascii=False))
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Refuse lm-eval's --use_cache.
+
+        Raises:
+            ValueError: always; lm-eval sets a hook only for --use_cache.
+        """
+        raise explained(
+            ValueError(
+                "local-chat refuses --use_cache: its key knows neither the model nor the sample, "
+                "so two models would share answers and k samples would be one; leave it out"
+            )
+        )
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """Refuse.
+
+        Raises:
+            ValueError: always; a chat server tells no likelihood of a given text.
+        """
+        raise explained(ValueError(NO_SUCH + refused_tasks(requests)))
+
+    loglikelihood_rolling = loglikelihood
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Describe the model and the sampling actually sent; lm-eval adds it to its results."""
+        by_task = {task: fields.sampling for task, fields in self.fields.items()}
+        first = next(iter(by_task.values()), {})
+        served = [name for name, _ in self.served.most_common()]
+        return {
+            "model_requested": self.model,
+            "model_served": served[0] if len(served) == 1 else served or None,
+            "base_url": self.transport.endpoint.base,
+            "run": self.settings.run,
+            "server": {"kind": self.offered.kind, "version": self.offered.version},
+            "sampling": {k: v for k, v in first.items() if all_have(by_task.values(), k, v)},
+            "sampling_by_task": by_task,
+            "base_seed": self.settings.seed,
+            "system_prompt": self.settings.system_prompt,
+            "stream": self.settings.stream,
+        }
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Ask for one completion per request, in order; the k-th equal one is sample k.
+
+        Raises:
+            UpstreamError: no request can succeed; one that fails for itself is an `error` sample.
+            ValueError: a task's generation_kwargs cannot be sent.
+        """
+        try:
+            jobs = self.jobs_of(requests)
+        except ValueError as wrong:
+            raise explained(wrong) from None
+        self.warn_before(jobs)
+        completions = run_to_end(self.ask_all(jobs, disable_tqdm))
+        self.settle_prefilled(completions)
+        self.warn_after(jobs, completions)
+        return list(completions)
+
+    def jobs_of(self, requests: Sequence[Any]) -> list[Job]:
+        """Turn lm-eval's requests into jobs; equal (task, doc_id) count as samples of one doc."""
+        seen: Counter[tuple[Any, Any]] = Counter()
+        known: dict[str, RequestFields] = {}
+        self.fields = {}
+        jobs = []
+        for request in requests:
+            context, generation_kwargs, *media = request.args
+            if media:
+                raise ValueError(f"local-chat sends text only, and {request.task_name} has media")
+            task, doc_id = str(request.task_name), request.doc_id
+            sample_index = seen[task, doc_id]
+            seen[task, doc_id] += 1
+            key = f"{task} {sorted(generation_kwargs.items(), key=str)}"
+            fields = known[key] = known.get(key) or self.fields_of(task, generation_kwargs)
+            jobs.append(
+                Job(
+                    task=task,
+                    sample_index=sample_index,
+                    request_id=request_id_of(self.settings.run, task, doc_id, sample_index),
+                    messages=self.messages_of(context),
+                    fields=fields,
+                    seed=seed_for(task, doc_id, sample_index, fields.seed),
+                )
+            )
+        return jobs
+
+    def fields_of(self, task: str, generation_kwargs: Mapping[str, Any]) -> RequestFields:
+        """Return the sampling of a task, and say which setting lost where two differ."""
+        fields = request_fields(self.settings, generation_kwargs)
+        for name, loser, lost, winner, value in fields.overridden:
+            self.warn_once(f"{task}: {winner} sets {name}={value} over the {lost} of {loser}")
+        window = self.offered.max_model_len.get(self.model)
+        limit = fields.sampling.get("max_tokens", 0)
+        if window and fields.limit_is_default and limit >= window:
+            self.warn_once(
+                f"max_tokens={limit} does not fit the server's context of {window} tokens and is "
+                "not sent: a completion may fill the context"
+            )
+            sampling = {k: v for k, v in fields.sampling.items() if k != "max_tokens"}
+            fields = dataclasses.replace(fields, sampling=sampling)
+        self.fields[task] = fields
+        return fields
+
+    def messages_of(self, context: str) -> list[dict[str, Any]]:
+        """Return the messages of a prompt; a plain one is a single user message."""
+        messages: list[dict[str, Any]] = (
+            json.loads(context)
+            if isinstance(context, ChatPrompt)
+            else [{"role": "user", "content": context}]
+        )
+        system = self.settings.system_prompt
+        if not system:
+            return messages
+        if messages[0]["role"] == "system":
+            self.warn_once("system_prompt is put before the task's own system message")
+            joined = f"{system}\n\n{messages[0]['content']}"
+            return [{**messages[0], "content": joined}, *messages[1:]]
+        return [{"role": "system", "content": system}, *messages]
+
+    async def ask_all(self, jobs: Sequence[Job], disable_tqdm: bool) -> list[Completion]:
+        """Ask for all completions, `num_concurrent` at once.
+
+        Raises:
+            UpstreamError: a fault that every request must meet.
+        """
+        completions: list[Completion | None] = [None] * len(jobs)
+        waiting = iter(range(len(jobs)))
+        watch = FaultWatch()
+        bar = tqdm(
+            total=len(jobs),
+            desc=f"local-chat {self.model}",
+            disable=disable_tqdm or None,
+            unit="req",
+        )
+
+        async def work(client: ChatClient) -> None:
+            for index in waiting:
+                completions[index] = await self.ask(client, jobs[index], index, watch)
+                if watch.n_faults:
+                    bar.set_postfix(failed=watch.n_faults, refresh=False)
+                bar.update()
+
+        with bar:
+            async with ChatClient(self.transport) as client:
+                n_workers = min(self.transport.num_concurrent, len(jobs))
+                workers = [asyncio.create_task(work(client)) for _ in range(n_workers)]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for worker in workers:
+                        worker.cancel()
+                    await asyncio.gather(*workers, return_exceptions=True)
+                if client.n_retries:
+                    log.info("%d requests were sent again after a passing fault", client.n_retries)
+        return [completion for completion in completions if completion is not None]
+
+    async def ask(self, client: ChatClient, job: Job, index: int, watch: FaultWatch) -> Completion:
+        """Return one completion; a fault of its own makes it an `error` sample.
+
+        Raises:
+            UpstreamError: a fault that every request must meet.
+        """
+        body = {"model": self.model, "messages": job.messages, **job.fields.sampling}
+        body |= {"seed": job.seed, "stream": self.settings.stream}
+        try:
+            reply = await client.complete(body, job.request_id)
+        except UpstreamError as fault:
+            watch.note(index, fault)
+            return Completion(
+                error=str(fault), request_id=job.request_id, sample_index=job.sample_index
+            )
+        self.served[reply.model_served or self.model] += 1
+        return self.completion_of(reply, job)
+
+    def completion_of(self, reply: Reply, job: Job) -> Completion:
+        """Build the completion: the cap seen, stop strings applied to the answer."""
+        finish_reason = "length" if self.reached_limit(reply, job) else reply.finish_reason
+        content = cut_at_stop(
+            reply.content, job.fields.until, reasoning=reply.reasoning, finish_reason=finish_reason
+        )
+        inline = reply.reasoning is None and has_inline_reasoning(content)
+        return Completion(
+            content=content,
+            reasoning=reply.reasoning,
+            reasoning_source="inline" if inline else reply.reasoning_source,
+            finish_reason=finish_reason,
+            usage=reply.usage,
+            model_served=reply.model_served,
+            request_id=job.request_id,
+            latency_s=reply.latency_s,
+            ttft_s=reply.ttft_s,
+            sample_index=job.sample_index,
+        )
+
+    def reached_limit(self, reply: Reply, job: Job) -> bool:
+        """Tell whether a completion filled its limit, whatever finish_reason the server gave."""
+        used = reply.usage.get("completion_tokens")
+        limit = job.fields.sampling.get("max_tokens")
+        if limit is None:
+            window = self.offered.max_model_len.get(self.model)
+            prompt = reply.usage.get("prompt_tokens")
+            limit = window - prompt if window and isinstance(prompt, int) else None
+        return isinstance(used, int) and isinstance(limit, int) and used >= limit > 0
+
+    def settle_prefilled(self, completions: Iterable[Completion]) -> None:
+        """Mark completions that are reasoning throughout: the template opened the tag.
+
+        The setting decides, else the others: where a server sends `r</think>a`, a completion that
+        was cut off without any tag is reasoning.
+        """
+        inline = [c for c in completions if c.reasoning is None and not c.error]
+        prefilled = self.settings.prefilled
+        if prefilled is None:
+            states = Counter(split(str(c)).state for c in inline if c.reasoning_source)
+            prefilled = states[ORPHAN_CLOSE] > states.total() / 2
+        for completion in inline:
+            if not completion.reasoning_source:
+                completion.prefilled = prefilled
+
+    def warn_before(self, jobs: Sequence[Job]) -> None:
+        """Warn of sampling that makes equal samples."""
+        for job in jobs:
+            if job.sample_index and job.fields.sampling.get("temperature") == 0:
+                self.warn_once(
+                    f"{job.task}: several samples of one doc at temperature 0 are near copies; set "
+                    "temperature or preset in model_args"
+                )
+
+    def warn_after(self, jobs: Sequence[Job], completions: Sequence[Completion]) -> None:
+        """Say what failed, and what makes the numbers doubtful."""
+        failed = Counter(c.error for c in completions if c.error)
+        if failed:
+            causes = "; ".join(f"{n} x {cause}" for cause, n in failed.most_common(3))
+            log.error(
+                "%d of %d requests failed and are error samples, which distill-eval's tasks leave "
+                "out of the score: %s%s",
+                failed.total(),
+                len(completions),
+                causes,
+                "; ..." if len(failed) > 3 else "",
+            )
+        answered = [c for c in completions if not c.error]
+        if answered and not any(c.content.strip() for c in answered):
+            reasoned = any(c.reasoning for c in answered)
+            log.error(
+                "all %d completions came back without content%s",
+                len(answered),
+                ", with reasoning only: the server's reasoning parser is on for a model that does "
+                "not close its reasoning, or max_tokens is too small"
+                if reasoned
+                else ": look at the server's log, and at its chat template",
+            )
+        thinks = any(c.reasoning or c.reasoning_source for c in answered)
+        if thinks and any(job.fields.sampling.get("temperature") == 0 for job in jobs):
+            self.warn_once(
+                "the model reasons and was sampled at temperature 0, where reasoning models repeat "
+                "themselves without end; use its preset (preset=deepseek-r1, qwen3-thinking, qwq)"
+            )
+
+    def warn_once(self, message: str) -> None:
+        """Log a warning the first time that it comes up."""
+        if message not in self.warned:
+            self.warned.add(message)
+            log.warning("%s", message)
+
+
+class FaultWatch:
+    """Stops a run that cannot succeed."""
+
+    def __init__(self) -> None:
+        self.first: dict[int, str] = {}
+        self.n_faults = 0
+
+    def note(self, index: int, fault: UpstreamError) -> None:
+        """Take note of a request that failed for good; `index` is its place in the run.
+
+        Raises:
+            UpstreamError: all requests must fail like this one.
+        """
+        self.n_faults += 1
+        if fault.status in FATAL_STATUS or fault.kind == "html":
+            raise fault
+        if index < STOP_AFTER:
+            self.first[index] = fault.kind
+        if len(self.first) == STOP_AFTER and len(set(self.first.values())) == 1:
+            raise UpstreamError(
+                f"stopped, since the first {STOP_AFTER} requests all failed: {fault}",
+                kind=fault.kind,
+                status=fault.status,
+            )
+
+
+def all_have(samplings: Iterable[Mapping[str, Any]], name: str, value: Any) -> bool:
+    """Tell whether a field has one value in all tasks."""
+    return all(name in sampling and sampling[name] == value for sampling in samplings)
+
+
+def refused_tasks(requests: Iterable[Any]) -> str:
+    """Name the tasks that asked for what we cannot do."""
+    names = sorted({str(request.task_name) for request in requests})
+    return f", unlike {', '.join(names[:5])}" if names else ""
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
+    """Run a coroutine, in a thread of its own where this one runs a loop (a notebook does)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def explained(error: ValueError) -> ValueError:
+    """Mark an error whose message is all that a user needs."""
+    error.explained = True  # type: ignore[attr-defined]
+    return error
+
+
+def end_in_one_line() -> None:
+    """Let errors that explain themselves end a command without a traceback, with exit code 2.
+
+    lm-eval's own command line catches nothing; this is the one place where it can be told.
+    """
+    before = sys.excepthook
+    if getattr(before, "of_local_chat", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        explains = isinstance(error, UpstreamError) or getattr(error, "explained", False)
+        if not explains or os.environ.get("DISTILL_EVAL_DEBUG"):
+            before(kind, error, trace)
+            return
+        print(f"local-chat: {error}", file=sys.stderr)
+        raise SystemExit(2)
+
+    hook.of_local_chat = True  # type: ignore[attr-defined]
+    sys.excepthook = hook
