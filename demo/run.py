@@ -30,19 +30,12 @@ def main() -> int:
     out = Path("runs") / f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     print("Recorded answers to 40 small questions, no model is running; see demo/README.md.\n")
     with ExitStack() as servers:
-        for arm, form in ARMS.items():
-            recordings = str(HERE / "recorded" / f"{arm}.jsonl")
-            upstream = servers.enter_context(
-                serve("proxy.recorded_server", "--completions", recordings, "--model", arm, "--form", form)
-            )
-            url = servers.enter_context(
-                serve("proxy", "--upstream", upstream, "--log", str(out / arm / "log"))
-            )
-            status = step(
-                "lm_eval", "--model", "local-chat", "--tasks", "distill_demo", "--log_samples",
-                "--model_args", f"base_url={url}/v1,model={arm},run={arm}",
-                "--output_path", str(out / arm),
-            )  # fmt: skip
+        urls = {arm: servers.enter_context(serve_arm(arm, out / arm / "log")) for arm in ARMS}
+        for arm, url in urls.items():
+            model_args = f"base_url={url}/v1,model={arm},run={arm}"
+            command = ["lm_eval", "--model", "local-chat", "--model_args", model_args]
+            command += ["--tasks", "distill_demo", "--output_path", str(out / arm)]
+            status = step(*command, "--log_samples")
             if status:
                 return status
     base, student = (out / arm for arm in ARMS)
@@ -61,6 +54,18 @@ Next, with a server of your own (vLLM, llama.cpp, any OpenAI-compatible one) at 
   distill-eval run --run base --tasks distill_math500 --model_args base_url=http://127.0.0.1:8766/v1
   distill-eval tasks     lists what else there is""")
     return 0
+
+
+@contextmanager
+def serve_arm(arm: str, log: Path) -> Iterator[str]:
+    """Start the server of one arm and the proxy before it, and yield the proxy's URL."""
+    recordings = str(HERE / "recorded" / f"{arm}.jsonl")
+    recorded = ("proxy.recorded_server", "--completions", recordings, "--model", arm)
+    with (
+        serve(*recorded, "--form", ARMS[arm]) as upstream,
+        serve("proxy", "--upstream", upstream, "--log", str(log)) as url,
+    ):
+        yield url
 
 
 def step(*command: str) -> int:

@@ -89,7 +89,7 @@ def unknown_shape(module_name: str, cause: Exception) -> str:
 def register_model(models: ModuleType) -> None:
     """Register `local-chat` by path, unless this release reads `lm_eval.models` by itself.
 
-    Not before lm-eval's own models: it imports them when the registry is still empty, and only then.
+    Not before lm-eval's own models: it imports them while the registry is empty, and only then.
     """
     registry = importlib.import_module("lm_eval.api.registry")
     if hasattr(registry, "load_plugins") or MODEL_NAME in registry.model_registry:
@@ -154,7 +154,7 @@ def resolve_dotted_functions(utils: ModuleType) -> None:
             return beside_yaml(loader, node, yaml_path)
         return getattr(importlib.import_module(module_name), name)
 
-    utils.import_function = import_function
+    setattr(utils, "import_function", import_function)  # noqa: B010 (mypy knows no such name)
 
 
 STEPS: dict[str, Callable[[ModuleType], None]] = {

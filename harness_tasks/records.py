@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
-    """How one completion was graded; only `correct` scores, `grader_error` is left out and counted."""
+    """How one completion was graded: `correct` scores, `grader_error` is left out and counted."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
@@ -64,9 +64,8 @@ class SampleRecord:
             ValueError: another schema, an unknown verdict, or a missing field.
         """
         if row.get("schema") != SCHEMA_VERSION:
-            raise ValueError(
-                f"sample record has schema {row.get('schema')!r}, this version reads {SCHEMA_VERSION}"
-            )
+            found = row.get("schema")
+            raise ValueError(f"sample record has schema {found!r}, expected {SCHEMA_VERSION}")
         known = {f.name: row[f.name] for f in dataclasses.fields(cls) if f.name in row}
         try:
             return cls(**{**known, "verdict": Verdict(known["verdict"])})

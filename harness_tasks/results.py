@@ -60,8 +60,8 @@ def doc_metrics(results: Sequence[Any], target: str, grade: Grader) -> Metrics:
 
     `score` leaves out grader errors and `score_completed` also what was cut off; the volume metrics
     leave out requests that failed. A metric that no sample defines is left out: lm-eval then
-    averages over the docs that have it, and warns. `score_completed`, which any truncated doc lacks,
-    is None instead and has an aggregation of its own. `samples` comes last, see `_boxed.yaml`.
+    averages over the docs that have it, and warns. `score_completed`, which every truncated doc
+    lacks, is None instead and has its own aggregation. `samples` comes last, see `_boxed.yaml`.
     """
     completions = completions_of(results)
     samples = [grade_completion(c, i, target, grade) for i, c in enumerate(completions)]

@@ -19,7 +19,12 @@ needs_shared = pytest.mark.skipif(
 )
 
 LOOPBACK = ("127.", "::1", "localhost")
-SETTINGS = ("DISTILL_EVAL_DATA", "DISTILL_EVAL_NO_AUTOLOAD", "OPENAI_API_KEY")
+SETTINGS = (
+    "DISTILL_EVAL_DATA",
+    "DISTILL_EVAL_DEBUG",
+    "DISTILL_EVAL_NO_AUTOLOAD",
+    "OPENAI_API_KEY",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,1 @@
-"""Traces to adapter to checkpoint: the only package that may load torch, and only inside functions."""
+"""Traces to adapter to checkpoint: the only package that may load torch, inside functions."""

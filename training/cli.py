@@ -1,4 +1,4 @@
-"""`distill-train`: the command is reserved, and says so until the trace and training issues land."""
+"""`distill-train`: the name is reserved, and it says what is coming."""
 
 from __future__ import annotations
 

@@ -16,11 +16,17 @@ import pytest
 
 from harness_tasks import plugin
 from tests.conftest import REPO
+from tests.fakes import FakeUpstream, chat
 
-TASK_LIST = (
-    "distill_math500 distill_aime24 distill_aime25 distill_aime distill_aime_2022_2024 "
-    "distill_gsm8k distill_math"
-).split()
+TASK_LIST = [
+    "distill_math500",
+    "distill_aime24",
+    "distill_aime25",
+    "distill_aime",
+    "distill_aime_2022_2024",
+    "distill_gsm8k",
+    "distill_math",
+]
 OTHER_RELEASES = ("0.4.11", "0.4.12")
 
 
@@ -115,6 +121,26 @@ def test_each_model_is_found_first_in_a_fresh_process(
     assert done.stdout.split() == [{"dummy": "DummyLM"}.get(name, "LocalChat")], done.stderr
 
 
+def assert_local_chat_runs(python: Path, cwd: Path, **environ: str) -> None:
+    """Run the README's `lm_eval` line on three questions; the server's answer fits the first."""
+    with FakeUpstream([chat(r"\boxed{44}", reasoning="37 - 12 + 19")]) as server:
+        done = run(
+            python,
+            *("-m", "lm_eval", "--model", "local-chat", "--tasks", "distill_demo", "--limit", "3"),
+            *("--model_args", f"base_url={server.url},model=fake"),
+            cwd=cwd,
+            **environ,
+        )
+    assert done.returncode == 0, done.stderr
+    table = done.stdout.replace(" ", "")
+    assert "|score|↑|0.3333|" in table, done.stdout
+    assert "|has_reasoning||1.0000|" in table, done.stdout
+
+
+def test_lm_eval_runs_local_chat_in_any_folder(fresh: Path, tmp_path: Path) -> None:
+    assert_local_chat_runs(fresh, tmp_path)
+
+
 def test_a_users_include_path_still_overrides(fresh: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -195,7 +221,8 @@ from importlib.metadata import entry_points
 class TaskManager:
     def __init__(self, verbosity=None, include_path=None, include_defaults=True, metadata=None):
         plugins = [next(iter(ep.load().__path__)) for ep in entry_points(group="lm_eval.tasks")]
-        self.paths = [*plugins, *([include_path] if isinstance(include_path, str) else include_path or [])]
+        given = [include_path] if isinstance(include_path, str) else include_path or []
+        self.paths = [*plugins, *given]
 """
 
 
@@ -205,10 +232,10 @@ def test_native_discovery_registers_nothing_twice(fresh: Path, tmp_path: Path) -
         "from lm_eval.api import registry\n"
         "import lm_eval.models\n"
         "from lm_eval.tasks import TaskManager\n"
-        "import lm_eval; assert lm_eval.__file__.startswith(%r), lm_eval.__file__\n"
+        f"import lm_eval; assert lm_eval.__file__.startswith({str(tmp_path)!r})\n"
         "print(len(registry.registered), registry.registered[0][1].value)\n"
         "print(len(TaskManager().paths), TaskManager().paths[0].endswith('harness_tasks/tasks'))\n"
-    ) % str(tmp_path)
+    )
     done = run(fresh, "-c", code, cwd=tmp_path)
     expected = ["1", "harness_tasks.local_chat:LocalChat", "1", "True"]
     assert done.stdout.split() == expected, done.stderr
@@ -255,7 +282,4 @@ def test_other_releases_of_lm_eval(release: str, fresh: Path, tmp_path: Path) ->
     )
     done = run(fresh, "-c", code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "other"))
     assert done.stdout.split() == [release, "LocalChat", "True"], done.stderr
-    argv = ("-m", "lm_eval", "--model", "dummy", "--tasks", "distill_demo", "--limit", "3")
-    done = run(fresh, *argv, cwd=tmp_path, PYTHONPATH=str(tmp_path / "other"))
-    assert done.returncode == 0, done.stderr
-    assert "|score_completed|" in done.stdout
+    assert_local_chat_runs(fresh, tmp_path, PYTHONPATH=str(tmp_path / "other"))

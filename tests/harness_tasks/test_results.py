@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_broken_grader_is_never_a_wrong_answer(broken: Exception) -> None:
     assert record.reason == f"{type(broken).__name__}: {broken}"
     assert metrics["grader_error"] == 1.0
     assert "score" not in metrics
-    assert "score_completed" not in metrics
+    assert metrics["score_completed"] is None
 
 
 def test_metrics_are_means_over_the_samples() -> None:
@@ -122,15 +123,21 @@ def test_metrics_are_means_over_the_samples() -> None:
     assert [sample["sample_index"] for sample in metrics["samples"]] == [0, 1, 2, 3, 4]
 
 
-def test_score_completed_is_left_out_where_nothing_was_completed() -> None:
+def test_score_completed_is_undefined_where_nothing_was_completed() -> None:
     metrics = results.math({"answer": "42"}, [["<think>a", "<think>b"]])
     assert metrics["score"] == 0.0
-    assert "score_completed" not in metrics
+    assert metrics["score_completed"] is None
+
+
+def test_undefined_docs_are_left_out_of_the_mean_and_all_of_them_give_nan() -> None:
+    assert results.mean_defined([1.0, None, 0.0]) == 0.5
+    assert math.isnan(results.mean_defined([None]))
 
 
 def test_volume_is_left_out_where_no_request_was_answered() -> None:
     metrics = results.math({"answer": "42"}, [[said(error="gone")]])
-    assert set(metrics) == {"truncated", "no_answer", "grader_error", "samples"}
+    numbers = {name for name, value in metrics.items() if value is not None}
+    assert numbers == {"truncated", "no_answer", "grader_error", "samples"}
 
 
 def test_lm_evals_own_filter_gives_a_bare_completion() -> None:

@@ -1,0 +1,119 @@
+"""The published outputs of two pairs of real models, walked down the whole road.
+
+`lm_eval` asks the proxy, which asks a server that plays back what the models answered, in every
+wire form; the report must say what grading the published completions directly says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness_tasks.docs import gsm8k_target
+from harness_tasks.graders import GRADERS
+from harness_tasks.reasoning import split
+from harness_tasks.records import Verdict
+from proxy.exchange import read_exchanges
+from tests.conftest import needs_shared
+from tests.end_to_end import evaluate, published, record, report, samples
+
+pytestmark = [needs_shared, pytest.mark.slow]
+
+PAIRS = {
+    "distill_math500": (
+        "math500",
+        "skythought__gemma-2-27b-it",
+        "skythought__Sky-T1-math-correct-5K-27B",
+    ),
+    "distill_gsm8k": (
+        "gsm8k",
+        "reasoninggym__Qwen2.5-3B-Instruct",
+        "reasoninggym__Qwen-2.5-3B-rlft",
+    ),
+}
+OTHER_FORMS = [
+    (form, stream)
+    for form in ("inline", "reasoning_content", "reasoning")
+    for stream in (True, False)
+][1:]
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Both arms of both pairs, evaluated over the wire in the inline form, streamed."""
+    walked = {}
+    for task, (benchmark, *names) in PAIRS.items():
+        out = tmp_path_factory.mktemp(task)
+        arms = [out / arm for arm in ("base", "student")]
+        for name, arm in zip(names, arms, strict=True):
+            arm.mkdir()
+            evaluate(record(published(benchmark, name), arm / f"{arm.name}.jsonl"), task, arm)
+        walked[task] = (arms[0], arms[1])
+    return walked
+
+
+def direct(task: str, name: str) -> list[bool]:
+    """Grade the published completions in this process, without lm-eval and the wire."""
+    benchmark = PAIRS[task][0]
+    grade = GRADERS["gsm8k" if benchmark == "gsm8k" else "math"]
+    right = []
+    for row in published(benchmark, name):
+        target = gsm8k_target(row) if benchmark == "gsm8k" else row["answer"]
+        parts = split(row["code"][0])
+        right.append(grade(parts.answer_text, target).verdict is Verdict.CORRECT)
+    return right
+
+
+def agreement(baseline: list[bool], candidate: list[bool]) -> dict[str, int]:
+    """Return the 2x2 table of two arms that answered the same questions."""
+    pairs = list(zip(baseline, candidate, strict=True))
+    return {
+        "both": pairs.count((True, True)),
+        "baseline_only": pairs.count((True, False)),
+        "candidate_only": pairs.count((False, True)),
+        "neither": pairs.count((False, False)),
+    }
+
+
+@pytest.mark.parametrize("task", PAIRS)
+def test_the_report_says_what_direct_grading_says(
+    task: str, road: dict[str, tuple[Path, Path]]
+) -> None:
+    (comparison,) = report(*road[task])["tasks"]
+    _, *names = PAIRS[task]
+    expected = agreement(*(direct(task, name) for name in names))
+    assert {key: comparison["agreement"][key] for key in expected} == expected
+    assert sum(expected.values()) == len(published(PAIRS[task][0], names[0]))
+
+
+@pytest.mark.parametrize("task", PAIRS)
+def test_every_sample_is_found_in_the_log(task: str, road: dict[str, tuple[Path, Path]]) -> None:
+    (comparison,) = report(*road[task])["tasks"]
+    for row in comparison["volume"]:
+        assert row["baseline_known"] == row["candidate_known"] == row["n"], row["name"]
+    for arm in road[task]:
+        logged = list(read_exchanges([arm / "log"]))
+        assert len(logged) == row["n"]
+        assert {exchange.outcome for exchange in logged} == {"complete"}
+
+
+@pytest.mark.parametrize(("form", "stream"), OTHER_FORMS)
+@pytest.mark.parametrize("task", PAIRS)
+def test_every_wire_form_gives_the_same_samples(
+    task: str,
+    form: str,
+    stream: bool,
+    road: dict[str, tuple[Path, Path]],
+    tmp_path: Path,
+) -> None:
+    student = road[task][1]
+    other = evaluate(student / "student.jsonl", task, tmp_path, form=form, stream=stream)
+    assert seen(samples(other)) == seen(samples(student))
+
+
+def seen(graded: dict[int, dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
+    """Keep what must not depend on the wire form; how the split came about may."""
+    keys = ("verdict", "answer", "truncated", "reasoning_chars", "answer_chars")
+    return {doc_id: tuple(sample[key] for key in keys) for doc_id, sample in graded.items()}
