@@ -58,6 +58,7 @@ DISPLAY = re.compile(
 )
 MATH = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$([^$\n]{1,400})\$", re.DOTALL)
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}[ ,.]+[A-Za-z]{2,}")
+UNFINISHED = ("+", "-", "*", "/", "=", "<", ">", "^", "_", "\\", "(", ",")
 NOT_OTHERWISE = re.compile(r",?\s+(?:and\s+)?(?:not|rather than|instead of)\s.*\Z", re.DOTALL)
 NUMBER = re.compile(
     r"(?<![\w.])(?:[-\u2212+]\s?)?(?:\\?[$€£¥]\s?)?(?:[-\u2212]\s?)?"
@@ -130,13 +131,13 @@ def math_answer(answer_text: str) -> str | None:
     r"""Return the final answer of a mathematical solution, None where it states none.
 
     In this order: the last complete box; nothing where a box stays open; `<answer>` tags; `####`;
-    "the final answer is"; the last formula or number of the last sentence that has one.
+    "the final answer is"; the last formula or number, unless the text stops in the middle of one.
     """
     boxes = find_boxes(answer_text)
     if boxes.complete or boxes.open_after:
         return closing_statement(answer_text, boxes) or boxed(answer_text)
     tail = SPECIAL_TOKEN.sub("", answer_text[-TAIL_CHARS:]).strip()
-    return stated_answer(tail) or last_formula(tail)
+    return stated_answer(tail) or (None if stops_midway(tail) else last_formula(tail))
 
 
 def gsm8k_answer(answer_text: str) -> str | None:
@@ -204,6 +205,17 @@ def cleaned(clause: str) -> str | None:
         clause = clause.replace("$", " ")
     clause = clause.strip().rstrip(".,;:").strip()
     return clause if clause and len(clause) <= MAX_ANSWER_CHARS else None
+
+
+def stops_midway(text: str) -> bool:
+    """Tell whether the last line breaks off inside an expression: then nothing was answered yet.
+
+    `... = x^2 + (1/2` would otherwise state one half.
+    """
+    line = text[text.rfind("\n") + 1 :]
+    opened = sum(line.count(bracket) for bracket in "([{")
+    closed = sum(line.count(bracket) for bracket in ")]}")
+    return opened > closed or line.endswith(UNFINISHED)
 
 
 def last_formula(text: str) -> str | None:

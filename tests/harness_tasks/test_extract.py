@@ -129,3 +129,10 @@ def test_megabytes_of_one_piece_are_read_in_linear_time(piece: str) -> None:
     text = piece * (2_000_000 // len(piece))
     extract.math_answer(text)
     extract.gsm8k_answer(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["so 2x = 1.\n\nx^2 + y^2 < x^2 + (1/2", "The sum is 3 +", "Then x = 4 and y ="]
+)
+def test_a_text_that_stops_midway_states_nothing(text: str) -> None:
+    assert extract.math_answer(text) is None

@@ -28,6 +28,7 @@ PLUS_MINUS = (False, "correct", "published wrong: both signs written out are the
 PROPORTIONAL = (False, "correct", "published wrong: a multiple of the equation is the same plane")
 UNFINISHED = (True, "no_answer", "rule: cut off inside the reasoning, which is not graded")
 NO_SOLUTION_TEXT = (True, "no_answer", "rule: cut off before the solution states an answer")
+MIDWAY = (True, "no_answer", "published wrong: the text stops in a sum, and its last number hit")
 TOO_MANY = (True, "incorrect", "published wrong: it accepted a list for one of its items")
 BRACKETS = (True, "incorrect", "published wrong: it overlooked an open end of an interval")
 HUNDREDFOLD = (True, "incorrect", "published wrong: 2000 cents written as 2000 for 20 dollars")
@@ -38,10 +39,10 @@ CLOCK = (False, "correct", "published wrong: the target 2 stands for 2 o'clock")
 DISAGREEMENTS: dict[str, dict[int, tuple[bool, str, str]]] = {
     "math500/skythought__Sky-T1-math-correct-5K-27B": {
         25: NO_SOLUTION_TEXT, 28: LAST_NUMBER, 57: UNFINISHED, 73: LAST_NUMBER, 88: UNFINISHED,
-        122: LAST_PHRASE, 144: LAST_NUMBER, 163: UNFINISHED, 179: LAST_NUMBER, 207: LAST_PHRASE,
+        122: LAST_PHRASE, 144: LAST_NUMBER, 163: UNFINISHED, 179: LAST_NUMBER, 195: MIDWAY, 207: LAST_PHRASE,
         227: LAST_NUMBER, 278: LAST_PHRASE, 284: PLUS_MINUS, 313: LAST_NUMBER, 332: UNFINISHED,
         338: LAST_NUMBER, 355: UNFINISHED, 360: LAST_NUMBER, 376: LAST_NUMBER, 393: LAST_NUMBER,
-        416: LAST_NUMBER, 428: NO_SOLUTION_TEXT, 444: LAST_NUMBER, 447: LAST_PHRASE,
+        416: LAST_NUMBER, 428: NO_SOLUTION_TEXT, 447: LAST_PHRASE,
         455: LAST_PHRASE,
     },
     "math500/skythought__gemma-2-27b-it": {
