@@ -8,12 +8,15 @@ are imported when a command runs, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from analysis.text import visible
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
@@ -57,7 +60,8 @@ def compare(
     except (ValueError, OSError, RecursionError) as problem:
         if debug:
             raise
-        click.echo(f"distill-report: {problem}", err=True)
+        lines = (visible(line) for line in f"distill-report: {problem}".split("\n"))
+        click.echo("\n".join(lines), err=True)
         sys.exit(2)
 
 
@@ -110,7 +114,7 @@ def write_all(comparison: Comparison, options: dict[str, Any]) -> None:
             export.write_csv_folder(comparison, path)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(make(comparison), encoding="utf-8")
+            export.write(path, make(comparison))
     if not any(str(path) == STDOUT for path, _ in asked):
         tables.print_report(comparison, sys.stdout)
         for path, _ in asked:
@@ -119,4 +123,7 @@ def write_all(comparison: Comparison, options: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what the terminal's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="distill-report")

@@ -44,6 +44,7 @@ MODEL_NAMES = frozenset(
     ("model", "pretrained", "base_url", "run", "api_key_env", "peft", "tokenizer")
 )
 NOT_SENT = "not sent"
+EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 Joined = list[tuple[int | str, Wire | None, Wire | None]]  # doc_id, baseline, candidate
 
@@ -185,15 +186,32 @@ def without_addresses(value: Any) -> str:
 
 def sampling_differences(baseline: TaskRun, candidate: TaskRun) -> Iterator[str]:
     """Yield differences of how completions were drawn; a field that only one arm sent is one."""
+    arms = baseline, candidate
     first, second = sampling_of(baseline), sampling_of(candidate)
     if first is not None and second is not None:
         for name in sorted(first.keys() | second.keys()):
             values = first.get(name, NOT_SENT), second.get(name, NOT_SENT)
-            if values[0] != values[1]:
+            if values[0] != values[1] and not (name == TOKEN_LIMIT and harmless_limit(*arms)):
                 yield both(name, *values)
-    repeats = [samples_per_doc(task) for task in (baseline, candidate)]
+    repeats = [samples_per_doc(task) for task in arms]
     if repeats[0] != repeats[1]:
         yield both("samples per doc", *repeats)
+
+
+def harmless_limit(baseline: TaskRun, candidate: TaskRun) -> bool:
+    """Say whether one arm alone sent max_tokens, and nothing was cut off in either.
+
+    `local-chat` does not send its default limit to a server whose window is smaller. That is worth
+    a refusal only where a limit was met.
+    """
+    told = [recorded_sampling(task) for task in (baseline, candidate)]
+    alone = all(told) and sum(TOKEN_LIMIT in normalised(one) for one in told) == 1
+    return alone and not any(
+        sample.truncated
+        for task in (baseline, candidate)
+        for question in task.questions.values()
+        for sample in question.samples
+    )
 
 
 def wire_differences(joined: Joined) -> list[Difference]:
@@ -208,10 +226,12 @@ def wire_differences(joined: Joined) -> list[Difference]:
     if changed:
         text = f"messages on the wire: unequal for {len(changed)} of {len(both_found)} samples"
         found.append(Difference("prompts", "", f"{text}, first doc {changed[0]!r}"))
+    any_cut = any(one.truncated or other.truncated for _, one, other in both_found)
     values = sent([one for _, one, _ in both_found]), sent([other for *_, other in both_found])
     for name in sorted(values[0].keys() | values[1].keys()):
         one, other = values[0].get(name, NOT_SENT), values[1].get(name, NOT_SENT)
-        if one != other:
+        unmet = name == TOKEN_LIMIT and NOT_SENT in (one, other) and not any_cut
+        if one != other and not unmet:
             found.append(Difference("sampling", "", both(f"{name} on the wire", one, other)))
     return found
 
@@ -224,11 +244,12 @@ def samples_per_doc(task: TaskRun) -> int:
 def sampling_of(task: TaskRun) -> dict[str, Any] | None:
     """Return the sampling of a run, None where no file tells it.
 
-    What `local-chat` sent, as it recorded it; else lm-eval's generation arguments, under those of
-    the command line (`--gen_kwargs`), which win, and sampling fields among the model arguments.
+    What `local-chat` sent for this task, as it recorded it; else lm-eval's generation arguments,
+    under those of the command line (`--gen_kwargs`), which win, and sampling fields among the model
+    arguments.
     """
-    recorded = task.file.config.get("sampling") or task.file.manifest.get("sampling")
-    if isinstance(recorded, dict):
+    recorded = recorded_sampling(task)
+    if recorded:
         return normalised({k: v for k, v in recorded.items() if k not in NOT_SAMPLING})
     known: dict[str, Any] = {}
     for text in task.gen_kwargs:
@@ -239,6 +260,21 @@ def sampling_of(task: TaskRun) -> dict[str, Any] | None:
     if not task.file.results and not task.gen_kwargs:
         return None
     return normalised({k: v for k, v in known.items() if plain(k) in SAMPLING_FIELDS})
+
+
+def recorded_sampling(task: TaskRun) -> dict[str, Any]:
+    """Return the sampling that `local-chat` recorded, {} for other models.
+
+    `sampling` holds only what all tasks of that run had in common, so the task's own goes first.
+    """
+    config, manifest = task.file.config, task.file.manifest
+    told = (
+        mapping(config.get("sampling_by_task")).get(task.task),
+        mapping(mapping(manifest.get("tasks")).get(task.task)).get("sampling"),
+        config.get("sampling"),
+        manifest.get("sampling"),
+    )
+    return next((one for one in told if one and isinstance(one, dict)), {})
 
 
 def sent(wires: list[Wire]) -> dict[str, Any]:
@@ -260,12 +296,13 @@ def plain(name: str) -> str:
 
 
 def normalised(sampling: dict[str, Any]) -> dict[str, Any]:
-    """Return sampling under plain names, without the fields that were sent as null."""
-    return {plain(name): value for name, value in sampling.items() if value is not None}
+    """Return sampling under plain names, without what says nothing: null, no stop strings."""
+    return {plain(name): value for name, value in sampling.items() if value not in EMPTY}
 
 
 def confounds(baseline: TaskRun, candidate: TaskRun) -> list[str]:
     """Return other differences between two runs that may explain a difference of scores."""
+    arms = baseline, candidate
     first, second = circumstances(baseline), circumstances(candidate)
     told = bool(baseline.file.results and candidate.file.results)
     found = [
@@ -274,6 +311,9 @@ def confounds(baseline: TaskRun, candidate: TaskRun) -> list[str]:
         if first.get(name) != second.get(name)
         and ((name in first and name in second) or (told and name.startswith("model_args.")))
     ]
+    if harmless_limit(baseline, candidate):
+        limits = [(sampling_of(task) or {}).get(TOKEN_LIMIT, NOT_SENT) for task in arms]
+        found.append(f"{both(TOKEN_LIMIT, *limits)}; nothing was cut off in either arm")
     return found + unknown_sampling(baseline, candidate)
 
 

@@ -6,7 +6,7 @@ hash of the messages together with the text that came back. Refuses to own the l
 index keeps sizes and hashes, not the texts.
 
     index = ExchangeIndex.read([Path("runs/base-log")])
-    wire = index.find(Wanted(("base/distill_math500/0/0",), None, "...", ("my-model",)), set())
+    wire = index.find(Wanted(("base/distill_math500/0/0",), None, "...", ("my-model",)), Taken())
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from proxy.exchange import Exchange, Outcome, find_logs, read_exchanges
 
 OPEN_TAG, CLOSE_TAG = "<think>", "</think>"
 LENGTH = "length"
+LARGEST_COUNT = 2**53  # beyond it a float is no longer exact; no completion is so long
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -65,6 +66,18 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Exchanges that are some sample's own, so that no other sample is given them by their text."""
+
+    request_ids: set[str] = field(default_factory=set)
+    wires: set[int] = field(default_factory=set)  # id() of those that were found by text
+
+    def holds(self, wire: Wire) -> bool:
+        """Say whether the exchange is taken."""
+        return id(wire) in self.wires or wire.request_id in self.request_ids
+
+
+@dataclass(frozen=True)
 class ExchangeIndex:
     """The exchanges of the given logs, by request id and by messages."""
 
@@ -103,12 +116,13 @@ class ExchangeIndex:
         if wire.messages_key:
             self.by_messages[wire.messages_key].append(wire)
 
-    def find(self, wanted: Wanted, taken: set[int]) -> Wire | None:
+    def find(self, wanted: Wanted, taken: Taken) -> Wire | None:
         """Return the exchange of a sample, or None.
 
-        A request id decides; where two runs used one id, the text does. Without an id, messages and
-        text must both be equal, and an exchange serves one sample only: those in `taken` are passed
-        over, and the one returned joins them. An exchange of another model is never taken.
+        A request id decides; where several requests had one id (a retry, a second run), the text
+        does, and of equal texts the last. Without an id, messages and text must both be equal, and
+        an exchange serves one sample only: those in `taken` are passed over, and the one returned
+        joins them. An exchange of another model is never taken.
         """
         key = text_key(wanted.text) if wanted.text is not None else None
         for request_id in wanted.request_ids:
@@ -116,21 +130,23 @@ class ExchangeIndex:
             own = [wire for wire in wires if wanted.may_be(wire)]
             self.counts["other model"] += bool(wires and not own)
             if own:
-                return max(reversed(own), key=lambda wire: key in wire.text_keys)
+                chosen = max(reversed(own), key=lambda wire: key in wire.text_keys)
+                self.counts["other text"] += key is not None and key not in chosen.text_keys
+                return chosen
         if wanted.messages_key is None or key is None:
             return None
         equal = [
             wire
             for wire in self.by_messages.get(wanted.messages_key, ())
-            if key in wire.text_keys and id(wire) not in taken and wanted.may_be(wire)
+            if key in wire.text_keys and not taken.holds(wire) and wanted.may_be(wire)
         ]
         if not wanted.models and len({wire.models for wire in equal}) > 1:
             self.counts["ambiguous"] += 1
             return None
-        chosen = next(iter(equal), None)
-        if chosen is not None:
-            taken.add(id(chosen))
-        return chosen
+        if not equal:
+            return None
+        taken.wires.add(id(equal[0]))
+        return equal[0]
 
 
 def describe(exchange: Exchange) -> Wire:
@@ -155,7 +171,8 @@ def describe(exchange: Exchange) -> Wire:
 
 def count_of(value: Any) -> int | None:
     """Return a count that a client or server gave, None where it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value < LARGEST_COUNT else None
 
 
 def texts_of(content: str, reasoning: str | None) -> list[str]:

@@ -176,10 +176,14 @@ def summary_csv(comparison: Comparison) -> str:
 def write_csv_folder(comparison: Comparison, folder: Path) -> None:
     """Write summary.csv, volume.csv and items.csv, the table that every number comes from."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).write_text(summary_csv(comparison), encoding="utf-8")
-    (folder / VOLUME).write_text(as_csv(volume_rows(comparison)), encoding="utf-8")
-    items = as_csv(item_row(item) for item in comparison.items)
-    (folder / ITEMS).write_text(items, encoding="utf-8")
+    write(folder / SUMMARY, summary_csv(comparison))
+    write(folder / VOLUME, as_csv(volume_rows(comparison)))
+    write(folder / ITEMS, as_csv(item_row(item) for item in comparison.items))
+
+
+def write(path: Path, text: str) -> None:
+    """Write UTF-8; a lone surrogate, which that cannot hold, becomes its escape."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def item_row(item: Item) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from analysis.comparability import Joined
-from analysis.exchanges import ExchangeIndex, Volume, Wanted, Wire, measure
+from analysis.exchanges import ExchangeIndex, Taken, Volume, Wanted, Wire, measure
 from analysis.load import Question, Sample, TaskRun
 from analysis.pairing import Pairs
 from harness_tasks.reasoning import split
+from harness_tasks.records import Verdict
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ARMS = (BASELINE, CANDIDATE)
@@ -45,6 +46,7 @@ class Item:
     has_reasoning: bool | None
     volume_from: str | None  # "log", "samples file", or None
     in_log: bool
+    end_known: bool  # a log or the record says whether the completion was cut off
     empty: bool  # the samples file holds an empty completion
 
 
@@ -55,7 +57,12 @@ def build(
 
     The exchanges that were found come along for the comparison of what was sent.
     """
-    joiners = Joiner(baseline, index), Joiner(candidate, index)
+    taken = Taken()
+    same_file = baseline.file.path == candidate.file.path  # one exchange is then both arms' own
+    joiners = (
+        Joiner(baseline, index, taken),
+        Joiner(candidate, index, Taken() if same_file else taken),
+    )
     items: list[Item] = []
     joined: Joined = []
     for paired in pairs.questions:
@@ -70,14 +77,17 @@ def build(
 class Joiner:
     """Joins the samples of one arm of a task with their exchanges."""
 
-    def __init__(self, task: TaskRun, index: ExchangeIndex) -> None:
+    def __init__(self, task: TaskRun, index: ExchangeIndex, taken: Taken) -> None:
         self.task = task
         self.index = index
-        self.taken: set[int] = set()
+        self.taken = taken
         run = task.file.config.get("run") or task.file.manifest.get("run")
         self.run = str(run) if run else None
         backend = str(task.file.config.get("model") or "api")
-        self.text_is_whole = task.ours or not any(word in backend for word in API_BACKENDS)
+        self.keeps_whole_text = not any(word in backend for word in API_BACKENDS)
+        for question in task.questions.values():
+            for sample in question.samples:
+                taken.request_ids.update(self.request_ids(question, sample))
 
     def find(self, question: Question, sample: Sample) -> Wire | None:
         """Return the exchange of a sample, None where the logs hold none."""
@@ -99,10 +109,12 @@ class Joiner:
     def item(self, question: Question, sample: Sample, wire: Wire | None, arm: str) -> Item:
         """Return the row of a sample."""
         volume, state, source = self.volume(sample, wire)
-        generated = sample.text is not None or sample.record is not None
-        cut = state == "unclosed" or bool(wire and wire.truncated)
-        truncated = sample.truncated or (cut and sample.record is None)
-        tokens = sample.record.completion_tokens if sample.record else None
+        record = sample.record
+        generated = sample.text is not None or record is not None
+        told = record is not None and record.finish_reason is not None
+        cut = not told and (state == "unclosed" or bool(wire and wire.truncated))
+        unanswered = sample.verdict == Verdict.NO_ANSWER
+        tokens = record.completion_tokens if record else None
         if tokens is None and wire is not None:
             tokens = wire.completion_tokens
         return Item(
@@ -110,10 +122,10 @@ class Joiner:
             doc_id=question.doc_id,
             sample_index=sample.sample_index,
             arm=arm,
-            verdict=sample.verdict,
+            verdict=str(Verdict.TRUNCATED) if cut and unanswered else sample.verdict,
             score=sample.score,
-            truncated=truncated if generated else None,
-            no_answer=sample.no_answer if generated else None,
+            truncated=(sample.truncated or cut) if generated else None,
+            no_answer=(sample.no_answer and not (cut and unanswered)) if generated else None,
             completion_tokens=tokens,
             reasoning_chars=volume.reasoning_chars if volume else None,
             reasoning_words=volume.reasoning_words if volume else None,
@@ -122,6 +134,7 @@ class Joiner:
             has_reasoning=volume.reasoning_chars > 0 if volume else None,
             volume_from=source,
             in_log=wire is not None,
+            end_known=told or wire is not None,
             empty=sample.text is not None and not sample.text.strip(),
         )
 
@@ -137,7 +150,8 @@ class Joiner:
         parts = split(sample.text, finish_reason=finish_reason)
         if wire is not None:
             return wire.volume, parts.state, FROM_LOG
-        if self.text_is_whole or parts.reasoning:
+        by_us = sample.record is not None and sample.record.request_id is not None  # `local-chat`
+        if by_us or self.keeps_whole_text or parts.reasoning:
             sizes = measure(parts.reasoning, parts.answer_text)
             if sample.record is not None:  # it knew what the server had split, the text may quote
                 sizes = replace(

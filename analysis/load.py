@@ -11,7 +11,6 @@ A row as lm-eval 0.4 writes it (older ones keep `arguments` as a list of lists):
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import folder
+from analysis.asked import completions, digest, generation_arguments, prompt_of
+from analysis.exchanges import count_of
 from harness_tasks.records import SampleRecord, Verdict, read_jsonl
-from proxy.exchange import messages_sha256
 
 VERDICTS = "verdict"  # the metric's name where the rows carry our own per-sample verdicts
 METRIC_PRIORITY = (
@@ -118,7 +118,16 @@ def read_arm(label: str, path: Path, choice: Choice) -> Arm:
         ValueError: no samples, damaged ones, or a metric or filter that they lack.
     """
     files, notices = folder.find_samples(path, choice.tasks)
-    tasks = {file.task: read_task(file, choice) for file in files}
+    tasks: dict[str, TaskRun] = {}
+    unscored: list[Unscored] = []
+    for file in files:
+        try:
+            tasks[file.task] = read_task(file, choice)
+        except Unscored as bad:
+            unscored.append(bad)
+            notices.append(f"left out: {bad}")
+    if unscored and (choice.tasks or not tasks):
+        raise unscored[0]
     return Arm(label, path, tasks, notices)
 
 
@@ -152,6 +161,10 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
         gen_kwargs=tuple(sorted(gen_kwargs)),
         ours=rows.metric == VERDICTS,
     )
+
+
+class Unscored(ValueError):
+    """A task whose rows hold no score in [0, 1], as perplexity: it cannot be compared here."""
 
 
 class Rows:
@@ -190,7 +203,8 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
     else the first listed metric with a value in [0, 1].
 
     Raises:
-        ValueError: the row lacks what was asked for, or has nothing to grade by.
+        ValueError: the row lacks what was asked for.
+        Unscored: it has nothing to grade by.
     """
     told = row.get("metrics")
     listed = [str(name) for name in told] if isinstance(told, list) else []
@@ -206,7 +220,7 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
     for name in (*METRIC_PRIORITY, *listed):
         if name in row and may_be_score(row[name]):
             return name
-    raise ValueError(
+    raise Unscored(
         f"{where}: no metric with a value in [0, 1]; it has {', '.join(listed) or 'none'}"
     )
 
@@ -293,17 +307,37 @@ def read_records(row: dict[str, Any], where: str) -> tuple[SampleRecord, ...]:
     """Return our records of a row, in the order of their sample_index.
 
     Raises:
-        ValueError: another schema, a missing field, or one sample_index twice.
+        ValueError: another schema, a missing or wrongly typed field, or one sample_index twice.
     """
     try:
-        records = sorted(
-            (SampleRecord.from_json(one) for one in row["samples"]), key=lambda r: r.sample_index
-        )
-    except (ValueError, TypeError) as bad:
+        records = [SampleRecord.from_json(one) for one in row["samples"]]
+        for record in records:
+            check_record(record)
+    except ValueError as bad:
         raise ValueError(f"{where}: {bad}") from bad
     if len({record.sample_index for record in records}) < len(records):
         raise ValueError(f"{where}: a sample_index stands twice among the samples")
-    return tuple(records)
+    return tuple(sorted(records, key=lambda record: record.sample_index))
+
+
+def check_record(record: SampleRecord) -> None:
+    """Refuse a record whose fields are not of their types: the file may be anybody's.
+
+    Raises:
+        ValueError: the first such field.
+    """
+    for name in ("sample_index", "reasoning_chars", "answer_chars", "completion_tokens"):
+        value = getattr(record, name)
+        if count_of(value) is None and not (value is None and name == "completion_tokens"):
+            raise ValueError(f"sample record's {name} must be a count, got {value!r:.60}")
+    if not isinstance(record.truncated, bool | None):
+        raise ValueError(
+            f"sample record's truncated must be true or false, got {record.truncated!r:.60}"
+        )
+    for name in ("request_id", "finish_reason"):
+        value = getattr(record, name)
+        if not isinstance(value, str | None):
+            raise ValueError(f"sample record's {name} must be text or null, got {value!r:.60}")
 
 
 def read_score(value: Any, metric: str, where: str) -> float | None:
@@ -351,79 +385,6 @@ def from_score(
     )
 
 
-def completions(row: dict[str, Any]) -> list[str]:
-    """Return the generated texts of a row; none for a task scored by log-likelihood.
-
-    The requests tell which it is: newer lm-eval writes log-likelihoods as text too.
-    """
-    if any(isinstance(one, str) for arguments in argument_lists(row) for one in arguments[1:]):
-        return []
-    resps = row["resps"]
-    first = resps[0] if isinstance(resps, list) and resps else []
-    texts = first if isinstance(first, list) else [first]
-    return list(texts) if all(isinstance(text, str) for text in texts) else []
-
-
-def argument_lists(row: dict[str, Any]) -> list[list[Any]]:
-    """Return the arguments of a row's requests, whichever way lm-eval wrote them."""
-    arguments = row.get("arguments")
-    if isinstance(arguments, dict):
-        groups = list(arguments.values())
-    else:
-        groups = arguments if isinstance(arguments, list) else []
-    lists = [list(one.values()) if isinstance(one, dict) else one for one in groups]
-    return [one if isinstance(one, list) else [one] for one in lists]
-
-
-def generation_arguments(row: dict[str, Any]) -> Iterator[str]:
-    """Yield the generation arguments of a row's requests as JSON."""
-    for arguments in argument_lists(row):
-        for one in arguments[1:]:
-            if isinstance(one, dict):
-                yield json.dumps(one, sort_keys=True)
-
-
-def prompt_of(row: dict[str, Any]) -> tuple[str, str, str | None]:
-    """Return the prompt to show, its key, and the messages_sha256 of a single chat request.
-
-    A chat prompt is keyed by its messages, so that `[{"role": ...}]` and the same text in one user
-    message are one prompt, as they are on the wire.
-    """
-    parts = [[unwrap(one) for one in arguments] for arguments in argument_lists(row)]
-    if not parts:
-        return "", "", None
-    generates = len(parts) == 1 and not any(isinstance(one, str) for one in parts[0][1:])
-    if generates and parts[0] and isinstance(parts[0][0], str):
-        key = messages_sha256(as_messages(parts[0][0]))
-        return parts[0][0], key, key
-    texts = [str(one) for arguments in parts for one in arguments if not isinstance(one, dict)]
-    return texts[0] if texts else "", digest("\x1f".join(texts)), None
-
-
-def unwrap(value: Any) -> Any:
-    """Return what a list of one holds: lm-eval writes a chat prompt so."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
-
-
-def as_messages(prompt: str) -> list[dict[str, Any]]:
-    """Return the chat messages that a prompt becomes: its own, or one of the user's."""
-    if prompt.startswith("["):
-        try:
-            messages = json.loads(prompt)
-        except (ValueError, RecursionError):
-            messages = None
-        if isinstance(messages, list) and all(
-            isinstance(one, dict) and "role" in one for one in messages
-        ):
-            return messages
-    return [{"role": "user", "content": prompt}]
-
-
 def optional_text(value: Any) -> str | None:
     """Return a value as text, None where there is none."""
     return None if value is None else str(value)
-
-
-def digest(text: str) -> str:
-    """Return a short key of a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

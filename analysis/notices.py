@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from analysis import comparability
 from analysis.exchanges import ExchangeIndex
+from analysis.folder import mapping
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.load import Arm, TaskRun
 from analysis.pairing import Pairs
@@ -34,8 +35,17 @@ def of_arms(baseline: Arm, candidate: Arm, names: list[str]) -> list[str]:
     elif first.model is not None and first.model == second.model:
         notices.append(f"A/A: both arms were answered by {first.model!r}; this is the noise floor")
     for name in names:
+        notices += lower_is_better(baseline.tasks[name])
         notices += comparability.confounds(baseline.tasks[name], candidate.tasks[name])
     return notices
+
+
+def lower_is_better(task: TaskRun) -> list[str]:
+    """Say so where lm-eval tells that a lower value of the metric is the better one."""
+    told = mapping(mapping(task.file.results.get("higher_is_better")).get(task.task))
+    if told.get(task.metric) is not False:
+        return []
+    return [f"{task.task}: lower is better for {task.metric}, so a higher candidate is a worse one"]
 
 
 def of_logs(index: ExchangeIndex, asked: bool) -> list[str]:
@@ -47,6 +57,11 @@ def of_logs(index: ExchangeIndex, asked: bool) -> list[str]:
         ("incomplete", "exchanges without a whole reply were passed over"),
         ("torn", "log files end in a line cut short by a crash"),
         ("other model", "samples were answered by another model in the log and were not joined"),
+        (
+            "other text",
+            "samples have other text than the exchange of their request id: cut at a stop "
+            "string, or a second run under one name",
+        ),
         ("ambiguous", "samples fit exchanges of several models and were joined with none"),
     ):
         if index.counts[name]:
@@ -105,8 +120,8 @@ def of_samples(name: str, task: TaskRun, rows: list[Item]) -> list[str]:
                 f"the volume of {unknown} of {len(rows)} completions of the {name} is unknown: "
                 "they came through an API client that keeps only the content, and no log had them"
             )
-    unseen = sum(item.truncated is False and not item.in_log for item in rows)
-    if not task.ours and unseen:
+    unseen = sum(item.truncated is False and not item.end_known for item in rows)
+    if unseen:
         notices.append(
             f"truncation of the {name} is seen only as an open think block in {unseen} samples "
             "without a log"

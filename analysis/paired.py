@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
@@ -23,6 +24,7 @@ from analysis.proportions import wilson_interval
 EXACT_BELOW = 25  # discordant pairs; the rule of the published reports
 EXACT = "exact"
 CHI2 = "chi2 with continuity correction"
+SMALLEST_P = 1e-300  # what a smaller p is given as: none is 0
 ALPHA = 0.05
 POWER = 0.80
 Z_ALPHA = float(stats.norm.isf(ALPHA / 2))
@@ -60,8 +62,10 @@ class McNemar(NamedTuple):
 def mcnemar(table: PairedTable) -> McNemar:
     """Test the discordant pairs: exact below 25 of them, else chi-square with correction.
 
-    The exact p comes along in either case. With no discordant pair every p is 1.
-    Source: McNemar 1947, through statsmodels `mcnemar`; the choice of form is that of the published
+    The exact p comes along in either case. With no discordant pair every p is 1, and none is ever
+    0: one below `SMALLEST_P` is given as that.
+    Source: McNemar 1947, the chi-square form through statsmodels `mcnemar` (which corrects also
+    where b equals c, so that p is just below 1 there); the choice of form is that of the published
     reports. mid-p: Fagerland, Lydersen, Laake 2013, BMC Medical Research Methodology 13:91.
 
     Raises:
@@ -71,20 +75,34 @@ def mcnemar(table: PairedTable) -> McNemar:
     b, c = table.candidate_only, table.baseline_only
     if b + c == 0:
         return McNemar(1.0, EXACT, 1.0, 1.0)
-    cells = [[table.both, b], [c, table.neither]]
-    exact = min(float(statsmodels_mcnemar(cells, exact=True).pvalue), 1.0)
+    exact = exact_p(b, c)
     if b + c < EXACT_BELOW:
         return McNemar(exact, EXACT, exact, mid_p(b, c))
+    cells = [[table.both, b], [c, table.neither]]
     p = float(statsmodels_mcnemar(cells, exact=False, correction=True).pvalue)
-    return McNemar(p, CHI2, exact, mid_p(b, c))
+    return McNemar(max(p, SMALLEST_P), CHI2, exact, mid_p(b, c))
+
+
+def exact_p(b: int, c: int) -> float:
+    """Return the two-sided binomial p of b against c discordant pairs."""
+    return min(max(2.0 * splits_below(min(b, c) + 1, b + c), SMALLEST_P), 1.0)
 
 
 def mid_p(b: int, c: int) -> float:
     """Return McNemar's mid-p: the exact p with the splits as likely as the observed one halved."""
     n = b + c
-    exact = 2.0 * float(stats.binom.cdf(min(b, c), n, 0.5))
     point = float(stats.binom.pmf(b, n, 0.5))
-    return min(1.0, 1.0 - point / 2 if b == c else exact - point)
+    p = 1.0 - point / 2 if b == c else 2.0 * splits_below(min(b, c), n) + point
+    return max(p, SMALLEST_P)
+
+
+def splits_below(end: int, n: int) -> float:
+    """Return the chance of fewer than `end` heads in n fair throws.
+
+    Summed from the small end: scipy's `binom.cdf` is 0 from about 1e-285 on, far above the smallest
+    double, and a mid-p as a difference of two such numbers came out below 0.
+    """
+    return float(stats.binom.pmf(np.arange(end), n, 0.5).sum())
 
 
 def newcombe_difference(table: PairedTable) -> Estimate:
@@ -136,7 +154,8 @@ def detectable_difference(table: PairedTable) -> Estimate:
 
     Solves Connor's sample-size formula of McNemar's test for the difference, with the discordance
     that was observed; where even a wholly one-sided discordance of that size would not be enough,
-    the discordance grows with the difference. Asymptotic: the exact test needs a little more.
+    the discordance grows with the difference. Asymptotic: the exact test needs a little more, and
+    below 6 questions it can show nothing, as 2 / 2**5 is above 5%.
     Source: Connor 1987, Biometrics 43:207-211.
 
     Raises:
@@ -151,7 +170,7 @@ def detectable_difference(table: PairedTable) -> Estimate:
         needed = Z_ALPHA * math.sqrt(spread) + Z_POWER * math.sqrt(spread - difference**2)
         return needed - difference * math.sqrt(table.n)
 
-    if lacking(1.0) > 0:
+    if 2.0 * 0.5**table.n > ALPHA:
         return undefined(f"n={table.n} is too small to show any difference", method)
     return Estimate(float(optimize.brentq(lacking, 1e-12, 1.0)), method=method)
 

@@ -31,10 +31,13 @@ from analysis.compare import (
     TaskComparison,
 )
 from analysis.estimate import Estimate
+from analysis.paired import SMALLEST_P
+from analysis.text import visible
 from analysis.volume import VolumeFigure
 
-WIDTH = 100
+WIDTH, NARROWEST = 100, 80
 MISSING = "-"
+MARKUP = frozenset("\\`*_<|~&")
 
 
 class Sheet(NamedTuple):
@@ -61,6 +64,8 @@ def p_text(p: float) -> str:
     """Return a p-value with four decimals, scientific below 0.0001, as the reports print it."""
     if math.isnan(p):
         return MISSING
+    if p <= SMALLEST_P:
+        return f"<{SMALLEST_P:.0e}"
     return f"{p:.4f}" if p >= 0.0001 else f"{p:.2e}"
 
 
@@ -271,10 +276,11 @@ def metric_lines(comparison: Comparison) -> list[str]:
 
 
 def print_report(comparison: Comparison, out: IO[str]) -> None:
-    """Print the report; plain text of 100 columns where `out` is no terminal."""
-    console = Console(file=out, width=WIDTH, highlight=False, soft_wrap=False)
+    """Print the report, as wide as the terminal within 80 to 100 columns; else plain, of 100."""
+    console = Console(file=out, highlight=False, soft_wrap=False)
+    console.width = max(min(console.width, WIDTH), NARROWEST) if console.is_terminal else WIDTH
     for line in title(comparison):
-        console.print(Text(line), soft_wrap=True)  # a path stays in one piece
+        console.print(Text(visible(line)), soft_wrap=True)  # a path stays in one piece
     console.print()
     for task in comparison.tasks:
         write(console, f"{task.task}: {headline(task, len(comparison.tasks))}", "bold")
@@ -291,8 +297,8 @@ def print_report(comparison: Comparison, out: IO[str]) -> None:
 def write(console: Console, text: str, style: str = "", indent: str = "", more: str = "") -> None:
     """Print a paragraph, wrapped at blanks only: a path stays in one piece."""
     lines = textwrap.wrap(
-        text,
-        WIDTH,
+        visible(text),
+        console.width,
         initial_indent=indent,
         subsequent_indent=indent or more or "  ",
         break_long_words=False,
@@ -303,18 +309,24 @@ def write(console: Console, text: str, style: str = "", indent: str = "", more: 
 
 
 def rich_table(sheet: Sheet) -> Table:
-    """Return a table whose cells wrap where they must and are never cut."""
+    """Return a table whose cells wrap where they must, though never inside a number."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     for number, name in enumerate(sheet.columns[sheet.grouped :]):
         text = number == 0 or name == "arm"
-        table.add_column(name, justify="left" if text else "right", overflow="fold")
+        words = " ".join(row[number + sheet.grouped] for row in sheet.rows).split()
+        table.add_column(
+            name,
+            justify="left" if text else "right",
+            overflow="fold",
+            min_width=0 if text else max(map(len, words), default=0),
+        )
     last = ""
     for task, *cells in sheet.rows:
         if sheet.grouped and task != last:
-            table.add_row(Text(task, style="bold"))
+            table.add_row(Text(visible(task), style="bold"))
         first = [] if sheet.grouped else ["" if task == last else task]
         last = task
-        table.add_row(*(Text(cell) for cell in (*first, *cells)))
+        table.add_row(*(Text(visible(cell)) for cell in (*first, *cells)))
     return table
 
 
@@ -339,6 +351,6 @@ def markdown_row(cells: tuple[str, ...]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that no Markdown reader takes for markup: pipes, stars and line ends."""
-    flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "|*_<`" else c for c in flat)
+    """Return text that no Markdown reader takes for markup or for the end of a line."""
+    flat = visible(" ".join(text.split()))
+    return "".join(f"\\{c}" if c in MARKUP else c for c in flat).replace("](", "]\\(")

@@ -23,6 +23,20 @@ PATIENCE_S = 60
 # Pieces of a stream: small enough to fall between tags, large enough for 3,600 answers a test run.
 CHUNK_CHARS = "61"
 
+# task -> benchmark, baseline, candidate: models whose completions were published
+PAIRS = {
+    "distill_math500": (
+        "math500",
+        "skythought__gemma-2-27b-it",
+        "skythought__Sky-T1-math-correct-5K-27B",
+    ),
+    "distill_gsm8k": (
+        "gsm8k",
+        "reasoninggym__Qwen2.5-3B-Instruct",
+        "reasoninggym__Qwen-2.5-3B-rlft",
+    ),
+}
+
 
 def published(benchmark: str, name: str) -> list[dict[str, Any]]:
     """Return the published rows of one model on one benchmark, in doc order."""
@@ -96,6 +110,16 @@ def evaluate(
             cwd=out,
         )
     return out
+
+
+def walk(task: str, out: Path) -> tuple[Path, Path]:
+    """Evaluate both arms of a published pair; return their run folders, base and student."""
+    benchmark, *names = PAIRS[task]
+    arms = (out / "base", out / "student")
+    for name, arm in zip(names, arms, strict=True):
+        arm.mkdir(parents=True)
+        evaluate(record(published(benchmark, name), arm / f"{arm.name}.jsonl"), task, arm)
+    return arms
 
 
 def lm_eval(*argv: str, cwd: Path) -> None:

@@ -17,22 +17,10 @@ from harness_tasks.reasoning import split
 from harness_tasks.records import Verdict
 from proxy.exchange import read_exchanges
 from tests.conftest import needs_shared
-from tests.end_to_end import evaluate, published, record, report, samples
+from tests.end_to_end import PAIRS, evaluate, published, report, samples, walk
 
 pytestmark = [needs_shared, pytest.mark.slow]
 
-PAIRS = {
-    "distill_math500": (
-        "math500",
-        "skythought__gemma-2-27b-it",
-        "skythought__Sky-T1-math-correct-5K-27B",
-    ),
-    "distill_gsm8k": (
-        "gsm8k",
-        "reasoninggym__Qwen2.5-3B-Instruct",
-        "reasoninggym__Qwen-2.5-3B-rlft",
-    ),
-}
 OTHER_FORMS = [
     (form, stream)
     for form in ("inline", "reasoning_content", "reasoning")
@@ -43,15 +31,7 @@ OTHER_FORMS = [
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
     """Both arms of both pairs, evaluated over the wire in the inline form, streamed."""
-    walked = {}
-    for task, (benchmark, *names) in PAIRS.items():
-        out = tmp_path_factory.mktemp(task)
-        arms = [out / arm for arm in ("base", "student")]
-        for name, arm in zip(names, arms, strict=True):
-            arm.mkdir()
-            evaluate(record(published(benchmark, name), arm / f"{arm.name}.jsonl"), task, arm)
-        walked[task] = (arms[0], arms[1])
-    return walked
+    return {task: walk(task, tmp_path_factory.mktemp(task)) for task in PAIRS}
 
 
 def direct(task: str, name: str) -> list[bool]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_tasks.reasoning import split
-from harness_tasks.records import SampleRecord, Verdict, write_jsonl
+from harness_tasks.records import SampleRecord, Verdict
 
 TIME = "2026-01-31T10-00-00.000000"
 Row = dict[str, Any]
@@ -71,7 +71,8 @@ def write_run(
     """Write the samples and the results of one task, and return the run's folder."""
     inner = folder / model
     inner.mkdir(parents=True, exist_ok=True)
-    write_jsonl(inner / f"samples_{task}_{time}.jsonl", rows)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (inner / f"samples_{task}_{time}.jsonl").write_text(lines, encoding="utf-8")
     content = {
         "config": {"model": "hf", "model_args": {"pretrained": model}, **(config or {})},
         **(results or {}),

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from analysis.cli import cli
+from analysis.compare import Options, compare
+from analysis.load import Choice, read_arm
+from analysis.paired import SMALLEST_P
+from analysis.tables import NARROWEST, p_text, rich_table, sheets
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs, write_run
 
 LONG_TASK = "distill_aime_2022_2024"
@@ -138,6 +143,43 @@ def test_a_model_name_is_no_markup(tmp_path: Path) -> None:
     output = invoke(base, base).output
     assert "[bold]m|odel" in output
     assert "m\\|odel" in invoke(base, base, "--markdown", "-").output
+
+
+def test_control_characters_reach_neither_terminal_nor_markdown(tmp_path: Path) -> None:
+    hostile = "\x1b[31mred\x07\u202e\ud800 `*_ <b>"
+    rows = [{**foreign_row(0, 1.0), "filter": hostile}]
+    base = write_run(tmp_path / "a", rows, results={"model_name": hostile})
+    for options in ((), ("--markdown", "-")):
+        output = invoke(base, base, *options).output
+        assert not {"\x1b", "\x07", "\u202e", "\ud800"} & set(output)
+        assert "\\x1b" in output
+    message = invoke(base, base, "--filter", "\x1b[2J").stderr
+    assert "\x1b" not in message
+
+
+def test_a_lone_surrogate_is_written_as_its_escape(tmp_path: Path) -> None:
+    base = write_run(tmp_path / "a", [{**foreign_row(0, 1.0), "filter": "\ud800"}])
+    result = invoke(base, base, "--json", tmp_path / "r.json", "--csv", tmp_path / "tables")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["tasks"][0]["filter"] == "\ud800"
+
+
+def test_a_tiny_p_is_printed_as_a_bound() -> None:
+    assert p_text(SMALLEST_P) == "<1e-300"
+    assert p_text(3.13e-08) == "3.13e-08"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_number_is_broken_at_any_width(arms: tuple[Path, Path], width: int) -> None:
+    baseline, candidate = (read_arm("x", path, Choice()) for path in arms)
+    comparison = compare(baseline, candidate, Options())
+    for sheet in sheets(comparison):
+        console = Console(file=io.StringIO(), width=max(width, NARROWEST), record=True)
+        console.print(rich_table(sheet))
+        words = set(console.export_text().split())
+        numbers = {word for row in sheet.rows for cell in row[2:] for word in cell.split()}
+        assert numbers <= words
 
 
 def test_help_loads_no_library_that_computes() -> None:

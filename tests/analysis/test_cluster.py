@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -24,13 +25,13 @@ def test_sign_flips_of_single_samples_are_mcnemars_exact_test(b: int, c: int) ->
 
 
 def test_random_sign_flips_come_near_the_exact_p() -> None:
-    differences = [1.0] * 12 + [-1.0] * 25
+    differences = [math.sqrt(2)] * 12 + [-math.sqrt(2)] * 25  # multiples of no fraction
     expected = stats.binomtest(12, 37, 0.5).pvalue
     assert sign_flip_p(differences, generator()) == pytest.approx(expected, abs=0.01)
 
 
 def test_the_same_seed_gives_the_same_p() -> None:
-    differences = np.linspace(-0.4, 1.0, 50)
+    differences = math.sqrt(2) * np.linspace(-0.4, 1.0, 50)
     assert sign_flip_p(differences, generator()) == sign_flip_p(differences, generator())
 
 
@@ -94,3 +95,26 @@ def test_a_spread_that_is_unknown_detects_nothing(values: list[float]) -> None:
     found = detectable_mean_difference(values)
     assert not found.defined
     assert "unknown" in str(found.reason)
+
+
+def test_one_question_that_differs_shows_nothing() -> None:
+    assert sign_flip_p([0.0, 0.5, 0.0], generator()) == 1.0
+    assert sign_flip_p([1.0], generator()) == 1.0
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 64), st.lists(st.integers(-64, 64), min_size=2, max_size=9))
+def test_the_exact_sign_flip_p_counts_every_pattern(k: int, counts: list[int]) -> None:
+    sums = [
+        abs(sum(sign * count for sign, count in zip(signs, counts, strict=True)))
+        for signs in itertools.product((1, -1), repeat=len(counts))
+    ]
+    expected = sum(one >= abs(sum(counts)) for one in sums) / len(sums)
+    found = sign_flip_p([count / k for count in counts], generator())
+    assert found == pytest.approx(expected)
+
+
+def test_copies_of_single_samples_give_the_p_of_single_samples() -> None:
+    differences = [1.0] * 70 + [-1.0] * 30
+    expected = stats.binomtest(30, 100, 0.5).pvalue  # beyond what random flips resolve
+    assert sign_flip_p(differences, generator()) == pytest.approx(expected)

@@ -178,3 +178,38 @@ def test_another_edition_of_the_data_set_is_a_difference_of_docs(tmp_path: Path)
         "quiz",
         'sha256 of the data set\'s rows: baseline "abc", candidate "def"',
     )
+
+
+def test_sampling_is_that_of_the_task_and_not_what_all_tasks_of_a_run_share(tmp_path: Path) -> None:
+    greedy, long = {"temperature": 0}, {"temperature": 0, "max_tokens": 9}
+    alone = task(tmp_path / "a", config={"sampling": long, "sampling_by_task": {"quiz": long}})
+    tasks = {"quiz": long, "other": {"temperature": 0, "max_tokens": 5}}
+    beside = task(tmp_path / "b", config={"sampling": greedy, "sampling_by_task": tasks})
+    assert found(alone, beside) == []
+    tasks = {"quiz": {**long, "max_tokens": 5}, "other": long}
+    shorter = task(tmp_path / "c", config={"sampling": greedy, "sampling_by_task": tasks})
+    (difference,) = found(beside, shorter)
+    assert difference.text == "max_tokens: baseline 9, candidate 5"
+
+
+def test_a_limit_that_only_one_arm_sent_is_refused_where_it_was_met(tmp_path: Path) -> None:
+    told = [{"temperature": 0, "max_tokens": 9}, {"temperature": 0}]
+
+    def arms(folder: Path, verdict: str) -> tuple[TaskRun, TaskRun]:
+        rows = [our_row(0, [verdict])]
+        first, second = (
+            task(folder / str(i), rows, config={"sampling": sampling})
+            for i, sampling in enumerate(told)
+        )
+        return first, second
+
+    whole, cut = arms(tmp_path / "whole", "correct"), arms(tmp_path / "cut", "truncated")
+    assert found(*whole) == []
+    assert any("max_tokens: baseline 9, candidate not sent" in one for one in confounds(*whole))
+    (difference,) = found(*cut)
+    assert difference.kind == "sampling"
+
+
+def test_no_stop_strings_and_none_sent_are_the_same(tmp_path: Path) -> None:
+    first = task(tmp_path / "a", config={"gen_kwargs": {"until": [], "top_p": None}})
+    assert found(first, task(tmp_path / "b")) == []

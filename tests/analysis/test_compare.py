@@ -181,3 +181,10 @@ def test_an_unfinished_run_is_noticed(tmp_path: Path) -> None:
     (paths[1] / "manifest.json").write_text('{"status": "failed"}', encoding="utf-8")
     notice = "the run of student is not finished, its manifest says 'failed'"
     assert notice in run(paths).notices
+
+
+def test_a_metric_of_which_less_is_better_is_noticed(tmp_path: Path) -> None:
+    rows = [foreign_row(0, 0.5, metric="error_rate")]
+    told = {"higher_is_better": {"quiz": {"error_rate": False}}}
+    notices = run(pair_of_runs(tmp_path, rows, rows, results=told)).notices
+    assert any("lower is better for error_rate" in notice for notice in notices)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.exchanges import ExchangeIndex, Wanted, measure
+from analysis.exchanges import ExchangeIndex, Taken, Wanted, measure
 from proxy.exchange import Exchange, messages_sha256, to_line
 
 MESSAGES = [{"role": "user", "content": "question"}]
@@ -35,7 +35,7 @@ def index_of(*exchanges: Exchange) -> ExchangeIndex:
     return index
 
 
-def find(index: ExchangeIndex, taken: set[int] | None = None, **more: Any) -> Any:
+def find(index: ExchangeIndex, taken: Taken | None = None, **more: Any) -> Any:
     asked: dict[str, Any] = {
         "request_ids": (),
         "messages_key": KEY,
@@ -43,7 +43,7 @@ def find(index: ExchangeIndex, taken: set[int] | None = None, **more: Any) -> An
         "models": (),
         **more,
     }
-    return index.find(Wanted(**asked), set() if taken is None else taken)
+    return index.find(Wanted(**asked), taken or Taken())
 
 
 def test_a_request_id_decides_whatever_the_text() -> None:
@@ -85,7 +85,7 @@ def test_equal_texts_of_two_models_are_joined_by_model_or_not_at_all() -> None:
 
 
 def test_an_exchange_found_by_text_serves_one_sample_only() -> None:
-    index, taken = index_of(exchange("proxy-1"), exchange("proxy-2")), set[int]()
+    index, taken = index_of(exchange("proxy-1"), exchange("proxy-2")), Taken()
     found = [find(index, taken=taken) for _ in range(3)]
     assert [one and one.request_id for one in found] == ["proxy-1", "proxy-2", None]
 
@@ -136,3 +136,28 @@ def test_a_damaged_log_is_refused(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(to_line(exchange("a")) * 50)[:-9])
     with pytest.raises(ValueError, match="damaged exchange log"):
         ExchangeIndex.read([path])
+
+
+def test_an_exchange_that_another_sample_names_is_not_found_by_text() -> None:
+    index, taken = index_of(exchange("run/quiz/0/0")), Taken({"run/quiz/0/0", "run/quiz/0/1"})
+    assert find(index, taken=taken, request_ids=("run/quiz/0/1",)) is None
+    assert find(index, taken=taken, request_ids=("run/quiz/0/0",)) is not None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_a_request_and_its_retry_the_one_that_was_used_is_joined(order: tuple[int, int]) -> None:
+    both = exchange("a", content="answer"), exchange("a", content="lost on the way")
+    wire = find(index_of(*(both[i] for i in order)), request_ids=("a",))
+    assert wire.volume == measure("", "answer")
+
+
+def test_a_text_unlike_that_of_its_request_id_is_counted() -> None:
+    index = index_of(exchange("a", content="of an older run"))
+    find(index, request_ids=("a",))
+    assert index.counts["other text"] == 1
+
+
+def test_a_count_that_no_completion_can_have_is_none() -> None:
+    for tokens in (-1, 10**400, True, "7"):
+        wire = find(index_of(exchange("a", usage={"completion_tokens": tokens})), text="answer")
+        assert wire.completion_tokens is None

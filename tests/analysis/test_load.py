@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,49 @@ def test_a_record_of_another_kind_is_named(
     else:
         with pytest.raises(ValueError, match=rf"row 1 \(doc 0\): .*{message}"):
             read(tmp_path, [row])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sample_index", "0"),
+        ("completion_tokens", 10**400),
+        ("answer_chars", [1]),
+        ("reasoning_chars", -1),
+        ("truncated", "no"),
+        ("request_id", ["a"]),
+        ("finish_reason", {}),
+    ],
+)
+def test_a_record_field_of_another_type_is_named(tmp_path: Path, field: str, value: Any) -> None:
+    row = our_row(0, ["correct"])
+    row["samples"][0][field] = value
+    with pytest.raises(ValueError, match=rf"row 1 \(doc 0\): sample record's {field} must be"):
+        read(tmp_path, [row])
+
+
+def test_a_task_without_a_score_is_left_out_and_said(tmp_path: Path) -> None:
+    write_run(tmp_path, [foreign_row(0, 1.0)])
+    write_run(tmp_path, [foreign_row(0, [-3.5, 7], metric="word_perplexity")], task="prose")
+    arm = read_arm("arm", tmp_path, Choice())
+    assert list(arm.tasks) == ["quiz"]
+    assert arm.notices[0].startswith("left out: ")
+    assert "no metric with a value in [0, 1]; it has word_perplexity" in arm.notices[0]
+
+
+def test_a_task_without_a_score_is_refused_where_it_was_asked_for(tmp_path: Path) -> None:
+    write_run(tmp_path, [foreign_row(0, 1.0)])
+    write_run(tmp_path, [foreign_row(0, [-3.5, 7], metric="word_perplexity")], task="prose")
+    with pytest.raises(ValueError, match="no metric with a value"):
+        read_arm("arm", tmp_path, Choice(tasks=("prose",)))
+
+
+def test_messages_as_a_list_are_the_prompt_that_their_json_is(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "question 0"}]
+    forms = (messages, json.dumps(messages), [json.dumps(messages)], "question 0")
+    keys = set()
+    for number, form in enumerate(forms):
+        row = {**foreign_row(0, 1.0), "arguments": {"gen_args_0": {"arg_0": form, "arg_1": {}}}}
+        keys.add(read(tmp_path / str(number), [row]).questions[0].messages_key)
+    assert len(keys) == 1
+    assert None not in keys

@@ -14,6 +14,7 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from analysis.paired import (
     CHI2,
     EXACT,
+    SMALLEST_P,
     PairedTable,
     detectable_difference,
     mcnemar,
@@ -132,3 +133,21 @@ def test_too_few_questions_can_show_nothing() -> None:
     found = detectable_difference(PairedTable(1, 1, 0, 0))
     assert not found.defined
     assert "too small" in str(found.reason)
+
+
+@pytest.mark.parametrize(("b", "c"), [(25, 1093), (0, 5000), (1895, 46)])
+def test_no_p_value_is_zero_or_below(b: int, c: int) -> None:
+    found = mcnemar(PairedTable(1, b, c, 1))
+    assert SMALLEST_P <= found.mid_p <= found.exact_p
+    assert found.p >= SMALLEST_P
+
+
+def test_a_tiny_exact_p_is_not_rounded_away() -> None:
+    ways = sum(math.comb(1118, k) for k in range(26))  # scipy's binom.cdf gives 0 here
+    assert mcnemar(PairedTable(1, 25, 1093, 1)).exact_p == pytest.approx(2 * ways / 2**1118)
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_five_questions_can_show_no_difference(n: int) -> None:
+    assert mcnemar(PairedTable(0, n, 0, 0)).p > 0.05
+    assert not detectable_difference(PairedTable(0, n, 0, 0)).defined
