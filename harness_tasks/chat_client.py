@@ -44,6 +44,8 @@ from harness_tasks.chat_reply import (
 
 END_OF_STREAM_S = 2.0
 MAX_ERROR_BYTES = 64 * 1024
+# What a server that is gone looks like, straight or behind a proxy.
+NO_SERVER = ("connect", "transport", "HTTP 502", "HTTP 504")
 
 
 def after_attempts(fault: UpstreamError, n_attempts: int) -> UpstreamError:
@@ -105,7 +107,7 @@ class ChatClient:
         if not fault.retry:
             return None
         if attempt >= self.transport.max_retries or self.seems_dead():
-            self.n_failing += fault.kind in ("connect", "transport")
+            self.n_failing += fault.kind in NO_SERVER
             return None
         wait = backoff(attempt, self.transport.backoff_s)
         return max(wait, fault.retry_after_s or 0.0)

@@ -38,6 +38,11 @@ LONGEST_WAIT_S = 600.0
 LONGEST_BACKOFF_S = 30.0
 CONNECT_TIMEOUT_S = 15.0
 LOOK_TIMEOUT_S = 30.0
+NO_LISTING = (404, 405, 501)
+# Where a server tells its version, by the owner that it gives its models.
+VERSION_AT = {"vllm": ("/version", "version"), "llamacpp": ("/props", "build_info")}
+# `transformers serve` names neither itself nor its version; this path is its own.
+PATHS_OF = {"/load_model": "transformers"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ class Transport:
 
 @dataclass(frozen=True)
 class Offered:
-    """What a server said about itself; `names` is None where it does not list its models."""
+    """What a server said about itself; `names` is None where it does not list what it can serve."""
 
     names: list[str] | None
     max_model_len: dict[str, int] = field(default_factory=dict)
@@ -138,7 +143,8 @@ def look_at(transport: Transport) -> Offered:
     endpoint = transport.endpoint
     url = f"{endpoint.base}/models"
     timeout = httpx2.Timeout(LOOK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    headers = transport.request_headers()
+    # A connection each: after an error some servers close theirs without a word.
+    headers = {**transport.request_headers(), "connection": "close"}
     with httpx2.Client(
         headers=headers, timeout=timeout, trust_env=not endpoint.is_loopback
     ) as client:
@@ -150,8 +156,10 @@ def look_at(transport: Transport) -> Offered:
             if response.status_code not in (429, 503) or attempt == transport.max_retries:
                 break
             time.sleep(backoff(attempt, transport.backoff_s))  # a server that loads its model
-        if response.status_code in (404, 405, 501):
+        if response.status_code in NO_LISTING:
             return Offered(names=None)
+        if response.status_code == 500 and (kind := kind_by_api(client, endpoint)):
+            return Offered(names=None, kind=kind)  # it has no cache to list
         body = checked(response, transport)
         return offered_by(body, client, endpoint)
 
@@ -189,6 +197,8 @@ def offered_by(body: dict[str, Any], client: httpx2.Client, endpoint: Endpoint) 
     kinds = {m.get("owned_by") for m in models}
     kind = kinds.pop() if len(kinds) == 1 else None
     kind = kind if isinstance(kind, str) else None
+    if kind not in VERSION_AT and (by_api := kind_by_api(client, endpoint)):
+        return Offered(names=None, kind=by_api)  # it lists a cache, and loads whatever is asked for
     return Offered(
         names=[m["id"] for m in models],
         max_model_len={k: v for k, v in lengths.items() if isinstance(v, int) and v > 0},
@@ -197,11 +207,20 @@ def offered_by(body: dict[str, Any], client: httpx2.Client, endpoint: Endpoint) 
     )
 
 
+def kind_by_api(client: httpx2.Client, endpoint: Endpoint) -> str | None:
+    """Return the kind of a server that only its API's description tells, None for any other."""
+    try:
+        said = fetch(client, endpoint.root + "/openapi.json").json()
+    except (httpx2.HTTPError, ValueError, RecursionError):
+        return None
+    paths = said.get("paths") if isinstance(said, dict) else None
+    found = paths if isinstance(paths, dict) else {}
+    return next((kind for path, kind in PATHS_OF.items() if path in found), None)
+
+
 def version_of(kind: str | None, client: httpx2.Client, endpoint: Endpoint) -> str | None:
     """Return the version of vLLM or llama.cpp, None where it is not told."""
-    path, name = {"vllm": ("/version", "version"), "llamacpp": ("/props", "build_info")}.get(
-        kind or "", ("", "")
-    )
+    path, name = VERSION_AT.get(kind or "", ("", ""))
     if not path:
         return None
     try:
@@ -223,8 +242,8 @@ def chosen_model(asked: str | None, offered: Offered, transport: Transport) -> s
         if asked:
             return asked
         raise UpstreamError(
-            f"{base} does not list its models (no {base}/models): add model=NAME to model_args, or "
-            "check base_url",
+            f"{base} does not list its models (at {base}/models): add model=NAME to model_args "
+            "(the path or hub name for transformers serve), or check base_url",
             kind="not openai",
         )
     if asked in names:

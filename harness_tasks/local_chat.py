@@ -332,20 +332,33 @@ class LocalChat(LM):  # type: ignore[misc]
     def settle_prefilled(self, completions: Iterable[Completion]) -> None:
         """Mark completions that are reasoning throughout: the template opened the tag.
 
-        The setting decides, else the others: where a server sends `r</think>a`, a completion that
-        was cut off without any tag is reasoning.
+        The setting decides, else those that finished: where most are `r</think>a`, a completion
+        that was cut off without any tag is reasoning.
         """
         inline = [c for c in completions if c.reasoning is None and not c.error]
         prefilled = self.settings.prefilled
         if prefilled is None:
-            states = Counter(split(str(c)).state for c in inline if c.reasoning_source)
+            told = [c for c in inline if c.reasoning_source or c.finish_reason != "length"]
+            states = Counter(split(str(c)).state for c in told)
             prefilled = states[ORPHAN_CLOSE] > states.total() / 2
         for completion in inline:
             if not completion.reasoning_source:
                 completion.prefilled = prefilled
 
     def warn_before(self, jobs: Sequence[Job]) -> None:
-        """Warn of sampling that makes equal samples."""
+        """Warn of sampling that makes equal samples, or that cannot be repeated."""
+        sampled = any(job.fields.sampling.get("temperature") != 0 for job in jobs)
+        if self.offered.kind == "transformers" and sampled:
+            self.warn_once(
+                "transformers serve samples only where the model's generation_config.json says "
+                "do_sample"
+                + (
+                    ", and its requests share one random generator: set num_concurrent=1 for "
+                    "samples that can be repeated"
+                    if self.transport.num_concurrent > 1
+                    else ""
+                )
+            )
         for job in jobs:
             if job.sample_index and job.fields.sampling.get("temperature") == 0:
                 self.warn_once(

@@ -44,6 +44,8 @@ KEEP_ALIVE_S = 2.0
 """Below the 5 s after which the servers in use close an idle connection: a request on a connection
 that is being closed at that moment is lost, and a generation must not be sent twice."""
 
+FAILED = 500
+
 
 class UpstreamError(Exception):
     """The server did not answer, or stopped before its answer's end."""
@@ -127,6 +129,10 @@ class UpstreamClient:
         try:
             async for chunk in response.aiter_raw():
                 yield chunk
+            if response.status_code >= FAILED:
+                # uvicorn closes the connection after an unhandled error and does not say so: the
+                # next request on it would be lost.
+                await response.extensions["network_stream"].aclose()
         except httpx2.TransportError as error:
             raise UpstreamError(describe(error, self.upstream.url)) from error
 

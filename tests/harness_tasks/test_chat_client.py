@@ -171,6 +171,37 @@ def test_the_version_of_a_known_server_is_told() -> None:
     assert (offered.kind, offered.version, offered.max_model_len) == ("vllm", "0.11.0", {"m": 4096})
 
 
+@pytest.mark.parametrize(
+    "listing",
+    [
+        fault(500, "no cache"),
+        lambda _: reply_json({"data": []}),
+        lambda _: reply_json({"data": [{"id": "Qwen/Qwen3-8B", "owned_by": "Qwen"}]}),
+    ],
+)
+def test_transformers_serve_takes_any_model_whatever_its_cache_lists(listing: Script) -> None:
+    def models(request: Any) -> Answer:
+        if request.path == "/openapi.json":
+            return reply_json({"paths": {"/load_model": {}, "/v1/models": {}}})
+        return listing(request)
+
+    with FakeUpstream(models=models) as server:
+        transport = transport_of(server.url)
+        offered = look_at(transport)
+        assert (offered.names, offered.kind) == (None, "transformers")
+        assert chosen_model("/models/mine", offered, transport) == "/models/mine"
+
+
+@pytest.mark.parametrize("api", [[], {"paths": ["/load_model"]}, {"paths": None}, {"paths": {}}])
+def test_a_description_of_another_shape_tells_no_kind(api: Any) -> None:
+    def models(request: Any) -> Answer:
+        return reply_json(api if request.path == "/openapi.json" else {"data": [{"id": "m"}]})
+
+    with FakeUpstream(models=models) as server:
+        offered = look_at(transport_of(server.url))
+    assert (offered.names, offered.kind) == (["m"], None)
+
+
 def test_the_only_model_is_taken_and_a_wrong_name_meets_the_close_one_first() -> None:
     with FakeUpstream(models=["llama", "qwen3-8b"]) as server:
         transport = transport_of(server.url)

@@ -213,17 +213,32 @@ def test_seven_of_them_do_not() -> None:
     assert sum(bool(c.error) for c in completions) == 7
 
 
-def test_a_dead_server_is_not_waited_for_again_and_again() -> None:
-    def reset_all(request: Received) -> Answer:
-        return chat()(request) if request.headers["x-request-id"] == "r/toy/0/0" else dead
+@pytest.mark.parametrize("dead", [lambda _: Answer(reset=True), fault(502, "ConnectError")])
+def test_a_dead_server_is_not_waited_for_again_and_again(dead: Script) -> None:
+    def dead_soon(request: Received) -> Answer:
+        return (chat() if request.headers["x-request-id"] == "r/toy/0/0" else dead)(request)
 
-    dead = Answer(reset=True)
     requests = [instance(doc_id=i) for i in range(30)]
-    with FakeUpstream(reset_all) as server:
+    with FakeUpstream(dead_soon) as server:
         completions = ask(server, *requests, max_retries=1, num_concurrent=4)
         n_sent = len(server.requests)
     assert sum(bool(c.error) for c in completions) == 29
     assert n_sent < 2 * 29
+
+
+@pytest.mark.parametrize(("n", "told"), [(1, False), (8, True)])
+def test_samples_that_transformers_serve_cannot_repeat_are_warned_of(
+    caplog: pytest.LogCaptureFixture, n: int, told: bool
+) -> None:
+    def api(request: Received) -> Answer:
+        if request.path == "/openapi.json":
+            return reply_json({"paths": {"/load_model": {}}})
+        return fault(500)(request)
+
+    with FakeUpstream(models=api) as server:
+        ask(server, model="m", temperature=0.6, num_concurrent=n)
+    assert "do_sample" in caplog.text
+    assert ("share one random generator" in caplog.text) is told
 
 
 def test_runs_where_a_loop_is_running() -> None:
@@ -298,6 +313,19 @@ def test_a_cut_off_text_without_tags_is_reasoning_where_the_template_opened_it(
     with FakeUpstream(prefilled) as server:
         completions = ask(server, *requests, prefilled=given)
     assert [c.prefilled for c in completions] == [False, expected, False]
+
+
+def test_a_stray_closing_tag_does_not_make_the_others_reasoning() -> None:
+    answers = [
+        chat("a </think> b"),
+        chat("done"),
+        chat("done"),
+        chat("cut", finish_reason="length"),
+    ]
+    with FakeUpstream(answers) as server:
+        requests = [instance(doc_id=i) for i in range(4)]
+        completions = ask(server, *requests, num_concurrent=1)
+    assert [c.prefilled for c in completions] == [False] * 4
 
 
 def test_a_plain_model_is_not_taken_for_a_prefilled_one() -> None:

@@ -234,6 +234,15 @@ def test_connection_that_the_server_closed_meanwhile_is_not_used_again(
     assert [gateway.ask(body=ASK).status for _ in range(5)] == [200] * 5
 
 
+@pytest.mark.parametrize(("status", "n_connections"), [("500 Oops", 2), ("404 No", 1)])
+def test_connection_on_which_the_server_failed_is_not_used_again(
+    upstream: FakeUpstream, gateway: Gateway, status: str, n_connections: int
+) -> None:
+    upstream.answer = lambda _: [json_answer({}, status)]
+    assert [gateway.ask(body=ASK).status for _ in range(2)] == [int(status[:3])] * 2
+    assert len(upstream.connections) == n_connections
+
+
 def test_unstreamed_answer_is_logged_before_its_last_byte(
     upstream: FakeUpstream, gateway: Gateway
 ) -> None:
