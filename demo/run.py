@@ -32,7 +32,7 @@ def main() -> int:
     with ExitStack() as servers:
         urls = {arm: servers.enter_context(serve_arm(arm, out / arm / "log")) for arm in ARMS}
         for arm, url in urls.items():
-            model_args = f"base_url={url}/v1,model={arm},run={arm}"
+            model_args = f"base_url={url}/v1,model={arm},run={arm},preset=deepseek-r1"
             command = ["lm_eval", "--model", "local-chat", "--model_args", model_args]
             command += ["--tasks", "distill_demo", "--output_path", str(out / arm)]
             status = step(*command, "--log_samples")
@@ -52,7 +52,7 @@ The files lie in {out}:
 Next, with a server of your own (vLLM, llama.cpp, any OpenAI-compatible one) at port 8080:
   distill-proxy --upstream http://127.0.0.1:8080 --listen 127.0.0.1:8766 --log runs/base/log
   distill-eval run --run base --tasks distill_math500 --model_args base_url=http://127.0.0.1:8766/v1
-  distill-eval tasks     lists what else there is""")
+  distill-eval tasks     lists what else there is; README.md says how to compare two models""")
     return 0
 
 

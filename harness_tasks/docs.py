@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from harness_tasks.explained import explained
 from harness_tasks.records import read_jsonl
 
 DATA_ENV = "DISTILL_EVAL_DATA"
@@ -248,7 +249,11 @@ def load(
     """
     from datasets import Dataset
 
-    rows, info = load_rows(source, data_dir or os.environ.get(DATA_ENV) or None, accept_sha256)
+    folder = data_dir or os.environ.get(DATA_ENV) or None
+    try:
+        rows, info = load_rows(source, folder, accept_sha256)
+    except ValueError as wrong:
+        raise explained(wrong) from wrong.__cause__
     LOADED[source] = info
     return {"test": Dataset.from_list(rows)}
 
@@ -278,9 +283,9 @@ def load_rows(
     path = find_file(source, spec, Path(data_dir).expanduser())
     try:
         rows = read_rows(spec, path)
-        sha256 = check_sha256(spec, rows, path, accept_sha256)
     except (ValueError, OSError) as wrong:
         raise ValueError(f"{one_line(wrong)}; {next_step(source, spec)}") from wrong
+    sha256 = check_sha256(spec, rows, path, accept_sha256)
     return rows, DatasetInfo(source, spec.hub_id, None, len(rows), sha256, str(path.resolve()))
 
 
@@ -338,21 +343,36 @@ def check_sha256(spec: Source, rows: list[Row], path: Path, accepted: str | None
         return sha256
     known = "; ".join(f"{sha} ({origin})" for sha, origin in spec.sha256.items())
     raise ValueError(
-        f"{path}: its {len(rows)} rows differ in text, answer or order from every known copy: "
-        f"sha256 {sha256}, expected {known}; if these are the rows you mean, pass "
-        f'--metadata \'{{"accept_sha256": "{sha256}"}}\''
+        f"{path}: its {len(rows)} rows differ in text, answer or order from every known copy"
+        f"{repeated(rows)}: sha256 {sha256}, expected {known}; take the file from there, or, if "
+        f'these are the rows you mean, pass --metadata \'{{"accept_sha256": "{sha256}"}}\''
     )
+
+
+def repeated(rows: list[Row]) -> str:
+    """Say which row repeats the question of an earlier one, where one does."""
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        earlier = first.setdefault(row["question"], number)
+        if earlier != number:
+            return f" (row {number} repeats row {earlier})"
+    return ""
 
 
 def find_file(source: str, spec: Source, folder: Path) -> Path:
     """Return the one file of the folder that holds the source.
 
     Raises:
-        ValueError: no folder, no such file in it, or several.
+        ValueError: no folder, one that may not be read, no such file in it, or several.
     """
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
         raise ValueError(f"data folder {str(folder)!r} {kind}; {next_step(source, spec)}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ValueError(
+            f"data folder {str(folder)!r} may not be read by this user; mend its permissions, or "
+            "name another folder"
+        )
     names = [name + suffix for name in spec.files for suffix in ("", ".gz")]
     found = [folder / name for name in names if (folder / name).exists()]
     if len({path.resolve() for path in found}) > 1:

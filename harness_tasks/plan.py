@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness_tasks import catalogue, docs, manifest
+from harness_tasks.records import parse_object
 
 RUNS_DIR = Path("runs")
 LOCAL_CHAT = "local-chat"
@@ -74,11 +75,14 @@ def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
     name, folder = name_and_folder(options.run, model, model_args, given.get("output_path"))
     ours, others = catalogue.matching(tasks)
     include_path = as_list(given.get("include_path"))
+    check_folders(include_path)
     override = {}
     if options.repeats is not None:
         override = overrides(options.repeats, ours, others, include_path)
     check_data(options.data_dir, as_dict(given.get("metadata")), ours)
-    samples, notes = in_order(given.get("samples"))
+    check_limit(given.get("limit"))
+    samples = chosen_samples(given.get("samples"), ours, others)
+    samples, notes = in_order(samples)
 
     arguments.model = model
     if model == LOCAL_CHAT:
@@ -105,7 +109,12 @@ def given_settings(arguments: Namespace) -> dict[str, Any]:
     if getattr(arguments, "config", None):
         from lm_eval.config.evaluate_config import EvaluatorConfig
 
-        given = dict(EvaluatorConfig.load_yaml_config(arguments.config))
+        try:
+            given = dict(EvaluatorConfig.load_yaml_config(arguments.config))
+        except OSError as wrong:
+            raise ValueError(
+                f"--config {str(arguments.config)!r} cannot be read: {wrong}"
+            ) from wrong
     flags = {key: value for key, value in vars(arguments).items() if value or value == 0}
     return {**given, **flags}
 
@@ -281,20 +290,79 @@ def check_data(data_dir: str | None, metadata: Mapping[str, Any], ours: list[str
         docs.load_rows(str(source), folder, metadata.get("accept_sha256"))
 
 
-def in_order(samples: Any) -> tuple[dict[str, list[int]] | None, list[str]]:
-    """Return `--samples` with each task's indices ascending and single, and what was changed.
+def check_limit(limit: Any) -> None:
+    """Refuse a `--limit` that leaves no question.
+
+    Raises:
+        ValueError: zero, or below.
+    """
+    if isinstance(limit, int | float) and limit <= 0:
+        raise ValueError(
+            f"--limit must be above 0, got {limit:g}: a number of questions, or a share below 1"
+        )
+
+
+def check_folders(include_path: list[str]) -> None:
+    """Refuse an `--include_path` that lm-eval would pass over in silence.
+
+    Raises:
+        ValueError: a folder that is not there.
+    """
+    for folder in include_path:
+        if not Path(folder).is_dir():
+            raise ValueError(f"--include_path {folder!r} is no folder; name one with task YAML")
+
+
+def chosen_samples(samples: Any, ours: list[str], others: list[str]) -> dict[str, list[int]] | None:
+    """Return `--samples`, a JSON object or the name of a file that holds one, as a dict.
+
+    Raises:
+        ValueError: no such object or file, a task that is not asked, or a question that is not
+            there; lm-eval would ask all questions of a task whose name is misspelt.
+    """
+    if not samples:
+        return None
+    if isinstance(samples, str):
+        path = Path(samples)
+        if not path.is_file():
+            raise ValueError(
+                f"--samples {samples!r} is neither a file nor a JSON object such as "
+                '{"distill_demo": [0, 5]}'
+            )
+        samples = parse_object(path.read_bytes(), f"--samples {path}")
+    known = catalogue.tasks()
+    for task, indices in samples.items():
+        if not (isinstance(indices, list) and all(type(index) is int for index in indices)):
+            raise ValueError(
+                f"--samples of {task} is {indices!r}, expected a list of question numbers from 0"
+            )
+        if task not in ours and not others:
+            raise ValueError(
+                f"--samples names {task!r}, which is not asked{did_you_mean(task, ours)}; "
+                f"--tasks asks {', '.join(ours)}"
+            )
+        size = known[task].n_docs if task in ours else None
+        outside = [index for index in indices if index < 0 or (size and index >= size)]
+        if outside:
+            there = f"0 to {size - 1}" if size else "0 on"
+            raise ValueError(
+                f"--samples of {task} names question {outside[0]}; its questions are {there}"
+            )
+    return dict(samples)
+
+
+def in_order(
+    samples: Mapping[str, list[int]] | None,
+) -> tuple[dict[str, list[int]] | None, list[str]]:
+    """Return the chosen samples with each task's indices ascending and single, and what changed.
 
     lm-eval asks the docs in the order of the data set and labels them in the order given, so that
     unsorted indices put wrong doc_ids into its samples file.
     """
-    if isinstance(samples, str):
-        if not Path(samples).is_file():
-            return None, []
-        samples = json.loads(Path(samples).read_text(encoding="utf-8"))
-    if not isinstance(samples, dict):
+    if samples is None:
         return None, []
     ordered = {task: sorted(set(indices)) for task, indices in samples.items()}
-    changed = [task for task in ordered if ordered[task] != list(samples[task])]
+    changed = [task for task in ordered if ordered[task] != samples[task]]
     return ordered, [f"--samples of {task} put into ascending order" for task in changed]
 
 

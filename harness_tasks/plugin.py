@@ -19,6 +19,8 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.machinery
+import importlib.metadata
+import importlib.util
 import inspect
 import re
 import sys
@@ -87,12 +89,13 @@ def unknown_shape(module_name: str, cause: Exception) -> str:
 
 
 def register_model(models: ModuleType) -> None:
-    """Register `local-chat` by path, unless this release reads `lm_eval.models` by itself.
+    """Register `local-chat` by path, unless this release finds it by itself.
 
     Not before lm-eval's own models: it imports them while the registry is empty, and only then.
     """
     registry = importlib.import_module("lm_eval.api.registry")
-    if hasattr(registry, "load_plugins") or MODEL_NAME in registry.model_registry:
+    found = MODEL_NAME in registry.model_registry or hasattr(registry, "load_plugins")
+    if found or discovers("lm_eval.models"):
         return
     registry.model_registry.register(MODEL_NAME, target=MODEL_PATH)
 
@@ -100,7 +103,9 @@ def register_model(models: ModuleType) -> None:
 def extend_task_manager(module: ModuleType) -> None:
     """Add our task folder to the search paths of `TaskManager`, where this module defines it."""
     manager = getattr(module, "TaskManager", None)
-    if manager is None or manager.__module__ != module.__name__ or discovers_tasks(module):
+    if manager is None or manager.__module__ != module.__name__:
+        return
+    if discovers("lm_eval.tasks"):
         return
     init = manager.__init__
     signature = inspect.signature(init)
@@ -129,13 +134,26 @@ def search_paths(include_path: str | Path | Sequence[str | Path] | None) -> list
     return [str(path) for path in include_path]
 
 
-def discovers_tasks(module: ModuleType) -> bool:
-    """Whether this release reads the entry-point group `lm_eval.tasks`.
+def discovers(group: str) -> bool:
+    """Whether this release reads an entry-point group, and finds ours in it.
 
-    Upstream's pull request 4015 is open, so there is no name to ask for: what a release that reads
-    the group must hold is the group's name, as a string of its own, in the module that searches.
+    There is no name to ask for: upstream's pull request for tasks (4015) is open. What a release
+    that reads a group must hold is the group's name as a string of its own, in one of the modules
+    about models or tasks. A checkout that is not installed declares nothing, so the hook serves it.
     """
-    return re.search(r"""(["'])lm_eval\.tasks\1""", inspect.getsource(module)) is not None
+    spec = importlib.util.find_spec("lm_eval")
+    folders = (spec.submodule_search_locations or []) if spec else []
+    name = re.compile(rf"""(["']){re.escape(group)}\1""")
+    reads = any(
+        name.search(path.read_text(encoding="utf-8", errors="replace"))
+        for folder in folders
+        for modules in ("*.py", "api/*.py", "models/__init__.py", "tasks/*.py")
+        for path in Path(folder).glob(modules)
+    )
+    return reads and any(
+        entry.value.startswith("harness_tasks")
+        for entry in importlib.metadata.entry_points(group=group)
+    )
 
 
 def resolve_dotted_functions(utils: ModuleType) -> None:

@@ -10,9 +10,11 @@ Example, the line that lm-eval's samples file carries for each completion, under
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,42 +75,45 @@ class SampleRecord:
             raise ValueError(f"sample record lacks a field: {missing}") from missing
 
 
-def open_text(path: Path, mode: str = "rt") -> IO[str]:
-    """Open a UTF-8 text file, through gzip where the name ends in `.gz`."""
-    if path.suffix == ".gz":
-        return gzip.open(path, mode, encoding="utf-8")  # type: ignore[return-value]
-    return path.open(mode, encoding="utf-8")
+def open_bytes(path: Path, mode: str = "rb") -> IO[bytes]:
+    """Open a file, through gzip where the name ends in `.gz`."""
+    return gzip.open(path, mode) if path.suffix == ".gz" else path.open(mode)  # type: ignore[return-value]
 
 
 def read_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON-lines file in order, one at a time; blank lines are skipped.
+    """Yield the objects of a JSON-lines file in order, one at a time.
+
+    Blank lines and a byte order mark are skipped, and Windows line ends are taken.
 
     Raises:
-        ValueError: a line that is no JSON object, a file that is not UTF-8, or damaged gzip; the
-            message names file and line.
+        ValueError: a line that is no JSON object or not UTF-8, or damaged gzip; the message names
+            file and line.
         OSError: the file cannot be opened.
     """
     path = Path(path)
     number = 0
     try:
-        with open_text(path) as lines:
+        with open_bytes(path) as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield parse_object(line, f"{path}:{number}")
-    except UnicodeDecodeError as bad:
-        raise ValueError(f"{path}: not UTF-8 text after line {number} ({bad.reason})") from bad
-    except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as bad:  # type: ignore[attr-defined]
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    yield parse_object(text, f"{path}:{number}")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as bad:
         raise ValueError(f"{path}: damaged gzip after line {number} ({bad})") from bad
 
 
-def parse_object(text: str, where: str) -> dict[str, Any]:
-    """Parse one JSON object.
+def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Parse one JSON object; bytes are UTF-8.
 
     Raises:
-        ValueError: not JSON, too deeply nested, or not an object; the message begins with `where`.
+        ValueError: not UTF-8, not JSON, too deeply nested, or not an object; the message begins
+            with `where`.
     """
     try:
-        row = json.loads(text)
+        row = json.loads(text if isinstance(text, str) else text.decode())
+    except UnicodeDecodeError as bad:
+        found = bad.object[bad.start : bad.start + 1]
+        raise ValueError(f"{where}: not UTF-8 text ({found!r} at byte {bad.start + 1})") from bad
     except (ValueError, RecursionError) as bad:
         raise ValueError(f"{where}: not valid JSON ({bad})") from bad
     if not isinstance(row, dict):
@@ -119,8 +124,8 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write one JSON object a line and return how many; `.gz` names are compressed."""
     n_rows = 0
-    with open_text(Path(path), "wt") as out:
+    with open_bytes(Path(path), "wb") as out:
         for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
             n_rows += 1
     return n_rows

@@ -13,16 +13,23 @@ executes the flags) and the checks before it (`plan`). lm-eval names its files i
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
+import logging
 import os
+import signal
 import sys
+import threading
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from harness_tasks import catalogue, docs, manifest
 from harness_tasks.plan import (
+    LOCAL_CHAT,
     Plan,
     RunOptions,
     as_list,
@@ -38,7 +45,8 @@ def run(options: RunOptions, argv: Sequence[str]) -> tuple[Plan, manifest.Manife
 
     Raises:
         ValueError: the flags, the folder or the data are not usable; nothing was asked of a model.
-        KeyboardInterrupt: Ctrl-C; the manifest is marked, and the message says what is on disk.
+        UpstreamError: the server is not there, or not what the flags say.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the manifest is marked, the message says what is kept.
     """
     check_task_names(argv)
     load_plugin()
@@ -47,25 +55,77 @@ def run(options: RunOptions, argv: Sequence[str]) -> tuple[Plan, manifest.Manife
 
     setup_logging()
     cli = HarnessCLI()
-    with arguments_set(["lm_eval", "run", *argv]):
-        plan = make_plan(options, cli.parse_args())
+    plan = make_plan(options, parsed(cli, argv))
+    if plan.arguments.model == LOCAL_CHAT:
+        name_model(plan)
     previous = check_folder(plan)
     record = manifest.started(plan.name, command_line(options, argv), plan.settings)
     if previous is not None:
         record = {**record, **{key: previous[key] for key in ("created_at", "tasks", "results")}}
-    write_overrides(plan, options.repeats)
-    manifest.write(plan.folder, record)
-    with data_folder(options.data_dir):
+    try:
+        write_overrides(plan, options.repeats)
+        manifest.write(plan.folder, record)
+    except OSError as refused:
+        raise ValueError(
+            f"cannot write into the run's folder {str(plan.folder)!r}: {refused}; choose another "
+            "--run NAME, or name a folder with --output_path"
+        ) from refused
+    drop_remarks(plan.folder)
+    with data_folder(options.data_dir), sigterm_as_ctrl_c():
         try:
             execute(cli, plan, record)
         except KeyboardInterrupt as pressed:
             raise KeyboardInterrupt(interrupted(plan)) from pressed
+        except ModuleNotFoundError as absent:
+            raise ImportError(
+                f"model {plan.arguments.model!r} needs the Python package {absent.name!r}, which "
+                f"is not installed; lm-eval's own models come with pip install 'lm_eval[hf]' (or "
+                "[vllm], ...), local-chat needs nothing more"
+            ) from absent
         except ValueError as wrong:
             missing = missing_tasks(plan)
             if missing:
                 raise ValueError("; ".join(missing)) from wrong
             raise
     return plan, record
+
+
+def name_model(plan: Plan) -> None:
+    """Ask the server now, before the long start of lm-eval, and note the model that it serves.
+
+    Where `model_args` names none, lm-eval would draw a random name for the folder of results, and
+    one run's folder could take the answers of two models.
+
+    Raises:
+        UpstreamError: nothing listens, no such model, or no chat server.
+        ValueError: `model_args` that local-chat does not know.
+    """
+    from harness_tasks.chat_endpoint import chosen_model, look_at
+    from harness_tasks.chat_settings import read_settings
+
+    settings = read_settings(plan.arguments.model_args)
+    transport = settings.transport()
+    model = chosen_model(settings.model, look_at(transport), transport)
+    plan.arguments.model_args["model"] = plan.settings["model_args"]["model"] = model
+
+
+def parsed(cli: Any, argv: Sequence[str]) -> Namespace:
+    """Let lm-eval parse its flags.
+
+    Raises:
+        ValueError: what its parser says of them, without the usage of the other command.
+    """
+    said = io.StringIO()
+    try:
+        with arguments_set(["lm_eval", "run", *argv]), contextlib.redirect_stderr(said):
+            arguments: Namespace = cli.parse_args()
+    except SystemExit as ended:
+        complaint = docs.one_line(ValueError(said.getvalue().rpartition("error: ")[2]))
+        raise ValueError(
+            f"{complaint}; `distill-eval run --help` lists our flags, `lm_eval run --help` the rest"
+        ) from ended
+    sys.stderr.write(said.getvalue())
+    return arguments
 
 
 def command_line(options: RunOptions, argv: Sequence[str]) -> list[str]:
@@ -133,6 +193,23 @@ def arguments_set(argv: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let the SIGTERM of a scheduler or a container end the run as Ctrl-C does."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
 def data_folder(data_dir: str | None) -> Iterator[None]:
     """Load questions from this folder; given through the environment, so for every lm-eval."""
     kept = os.environ.get(docs.DATA_ENV)
@@ -159,6 +236,22 @@ def missing_tasks(plan: Plan) -> list[str]:
     return [
         unknown_task(name, manager.all_tasks) for name in names if not manager.match_tasks([name])
     ]
+
+
+def drop_remarks(folder: Path) -> None:
+    """Keep two warnings of lm-eval from the user that this command itself brings about.
+
+    One says that the YAML for `--repeats` overrides the task that it extends, the other explains
+    `--metadata` to writers of tasks. A task that the user overrides is still named.
+    """
+
+    def wanted(record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        ours = "overrides existing task" in said and str((folder / "tasks").resolve()) in said
+        return not ours and "Custom kwargs can be passed" not in said
+
+    for name in ("lm_eval.tasks._index", "lm_eval.api.task"):
+        logging.getLogger(name).addFilter(wanted)
 
 
 def write_overrides(plan: Plan, repeats: int | None) -> None:

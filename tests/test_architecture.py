@@ -22,6 +22,7 @@ HEAVY = ("torch", "lm_eval", "datasets", "transformers", "pandas", "scipy", "sta
 STDLIB_ONLY = (
     "harness_tasks.records",
     "harness_tasks.reasoning",
+    "harness_tasks.explained",
     "harness_tasks.extract",
     "harness_tasks.sampling",
     "proxy.exchange",

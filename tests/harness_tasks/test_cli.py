@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from harness_tasks.plan import (
     make_plan,
 )
 from tests.conftest import REPO, SHARED, needs_shared
+from tests.fakes import FakeUpstream
 
 BENCHMARKS = SHARED / "data" / "benchmarks"
 NOT_FOR_HELP = ("lm_eval", "torch", "datasets", "transformers")
@@ -146,7 +148,12 @@ def test_other_models_get_no_argument_that_they_do_not_know() -> None:
 def test_a_run_without_a_name_gets_one_from_the_model() -> None:
     name = planned(RunOptions(), model_args={"model": "Qwen/Qwen3-8B Q4"}).name
     assert name.startswith("Qwen3-8B-Q4-2")
-    Path("runs", name).mkdir(parents=True)
+
+
+def test_two_runs_without_a_name_get_two_folders() -> None:
+    first = planned(RunOptions(), model_args={"model": "m"}).folder
+    first.mkdir(parents=True)
+    assert planned(RunOptions(), model_args={"model": "m"}).folder != first
 
 
 def test_run_in_the_model_arguments_names_the_run_too() -> None:
@@ -259,6 +266,29 @@ def test_lm_evals_flags_pass_through_in_order_around_ours() -> None:
     assert context.params["lm_eval_args"] == (*before, *after)
 
 
+class Parser:
+    """Stands for lm-eval's parser: prints to stderr, and refuses or not."""
+
+    def __init__(self, *, refuses: bool) -> None:
+        self.refuses = refuses
+
+    def parse_args(self) -> Namespace:
+        print("usage: lm-eval [-h] COMMAND ...\nlm-eval: error: unknown flag --x", file=sys.stderr)
+        if self.refuses:
+            sys.exit(2)
+        return Namespace(argv=sys.argv)
+
+
+def test_what_lm_evals_parser_refuses_is_one_line_with_a_next_step() -> None:
+    with pytest.raises(ValueError, match=r"^unknown flag --x; `distill-eval run --help` lists our"):
+        runner.parsed(Parser(refuses=True), ["--x"])
+
+
+def test_what_lm_evals_parser_says_besides_is_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.parsed(Parser(refuses=False), ["-x"]).argv == ["lm_eval", "run", "-x"]
+    assert "unknown flag --x" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("repeats", ["0", "-1", "x"])
 def test_repeats_below_one_are_refused(repeats: str) -> None:
     assert call("run", "--repeats", repeats, "--tasks", "distill_demo").exit_code == 2
@@ -268,9 +298,70 @@ def test_unsorted_sample_indices_are_put_in_order_and_said() -> None:
     ordered, notes = in_order({"a": [5, 2, 5], "b": [1, 2]})
     assert ordered == {"a": [2, 5], "b": [1, 2]}
     assert notes == ["--samples of a put into ascending order"]
-    Path("s.json").write_text('{"a": [1, 0]}')
-    assert in_order("s.json")[0] == {"a": [0, 1]}
     assert in_order(None) == (None, [])
+
+
+@pytest.mark.parametrize("limit", [0.0, -3.0])
+def test_a_limit_that_leaves_no_question_is_refused(limit: float) -> None:
+    assert f"--limit must be above 0, got {limit:g}: a number" in refusal(limit=limit)
+
+
+def test_a_folder_of_tasks_that_is_not_there_is_refused() -> None:
+    assert "--include_path 'nowhere' is no folder" in refusal(include_path="nowhere")
+
+
+def test_a_config_file_that_is_not_there_is_named() -> None:
+    assert refusal(config="nowhere.yaml").startswith("--config 'nowhere.yaml' cannot be read: ")
+
+
+def test_remarks_on_our_own_doing_are_dropped_and_others_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runner.drop_remarks(Path("runs/base"))
+    index = logging.getLogger("lm_eval.tasks._index")
+    for folder in (Path("runs/base/tasks").resolve(), "mine"):
+        index.warning("Task 'a' from %s/a.yaml overrides existing task from b.yaml", folder)
+    logging.getLogger("lm_eval.api.task").warning("a: Custom kwargs can be passed to `--metadata`")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Task 'a' from mine/a.yaml overrides existing task from b.yaml"
+    ]
+
+
+def test_samples_may_stand_in_a_file() -> None:
+    Path("s.json").write_text('{"distill_demo": [1, 0]}')
+    assert planned(samples="s.json").arguments.samples == {"distill_demo": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ("nowhere.json", "--samples 'nowhere.json' is neither a file nor a JSON object"),
+        (
+            {"distill_dmo": [1]},
+            "names 'distill_dmo', which is not asked (did you mean distill_demo?",
+        ),
+        ({"distill_demo": [40]}, "names question 40; its questions are 0 to 39"),
+        ({"distill_demo": [-1]}, "names question -1; its questions are 0 to 39"),
+        (
+            {"distill_demo": 3},
+            "--samples of distill_demo is 3, expected a list of question numbers",
+        ),
+        ({"distill_demo": ["3"]}, "is ['3'], expected a list"),
+        ({"distill_demo": [True]}, "is [True], expected a list"),
+    ],
+)
+def test_samples_that_are_not_there_are_refused(samples: Any, message: str) -> None:
+    assert message in refusal(samples=samples)
+
+
+def test_a_damaged_samples_file_is_named() -> None:
+    Path("s.json").write_text('{"distill_demo": [1')
+    assert "--samples s.json: not valid JSON" in refusal(samples="s.json")
+
+
+def test_samples_of_others_are_left_to_lm_eval() -> None:
+    plan = planned(tasks=["arc_easy"], samples={"arc_easy": [7, 7]})
+    assert plan.arguments.samples == {"arc_easy": [7]}
 
 
 # --- one folder is one arm ----------------------------------------------------------------------
@@ -415,6 +506,7 @@ def test_a_whole_run_leaves_samples_and_manifest_and_says_where() -> None:
     samples = manifest.samples_path(results, "distill_demo")
     rows = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
     assert [len(row["samples"]) for row in rows] == [3, 3]
+    assert "overrides existing task" not in done.stderr
     assert str(results) in done.stdout
     assert "distill-report compare runs/base runs/NAME" in done.stdout
     again = command("run", "--run", "base", "--model", "dummy", "--tasks", "distill_demo")
@@ -430,8 +522,50 @@ def test_an_unknown_task_is_one_line_with_close_names() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_model_that_the_server_offers_is_noted_before_lm_eval_starts() -> None:
+    with FakeUpstream([]) as server:
+        plan = planned(model_args={"base_url": server.url})
+        runner.name_model(plan)
+    assert plan.arguments.model_args["model"] == plan.settings["model_args"]["model"] == "fake"
+
+
+def test_another_model_behind_the_same_address_is_another_arm() -> None:
+    with FakeUpstream([]) as server:
+        before = planned(model_args={"base_url": server.url})
+        before.settings["model_args"]["model"] = "another"
+        measured(before, "distill_demo")
+        later = planned(tasks=["distill_aime"], model_args={"base_url": server.url})
+        runner.name_model(later)
+    with pytest.raises(ValueError, match=r"model_args\.model 'another', not 'fake'"):
+        check_folder(later)
+
+
+def test_a_server_that_is_not_there_is_said_before_lm_eval_starts() -> None:
+    started = call(
+        "run",
+        "--run",
+        "x",
+        "--tasks",
+        "distill_demo",
+        "--model_args",
+        "base_url=http://127.0.0.1:1",
+    )
+    assert started.exit_code == 2
+    assert started.output.startswith("nothing listens at http://127.0.0.1:1/v1 ")
+    assert not Path("runs").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line_and_exit_2() -> None:
+    Path("runs").mkdir()
+    Path("runs/base").touch()
+    started = call("run", "--run", "base", "--tasks", "distill_demo", "--model", "dummy")
+    assert started.exit_code == 2
+    assert "cannot write into the run's folder 'runs/base': " in started.output
+
+
 @pytest.mark.slow
-def test_ctrl_c_says_what_is_on_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_say_what_is_on_disk(number: int, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
     (own / "slow.yaml").write_text(
@@ -450,11 +584,13 @@ def test_ctrl_c_says_what_is_on_disk(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     with process:
         assert process.stdout is not None
         assert "loading" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate()
     assert process.returncode == 130
     assert "interrupted: lm-eval writes samples when a run ends" in said

@@ -183,6 +183,22 @@ def test_a_changed_row_is_refused_with_both_sha256(tmp_path: Path) -> None:
     assert f"sha256 {sha_of(aime_rows())}, expected a032b997" in message
 
 
+def test_a_row_that_stands_twice_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "aime24.jsonl", [*aime_rows(29), aime_rows(3)[2]])
+    message = refusal("aime24", tmp_path)
+    assert "from every known copy (row 30 repeats row 3): sha256" in message
+    assert "aime24 takes" not in message  # the form of the file is right
+
+
+@needs_shared
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
+    text = (BENCHMARKS / FILES["aime25"]).read_bytes().replace(b"\n", b"\r\n")
+    (tmp_path / "aime25.jsonl").write_bytes(b"\xef\xbb\xbf" + text)
+    assert (
+        docs.load_rows("aime25", str(tmp_path))[0] == docs.load_rows("aime25", str(BENCHMARKS))[0]
+    )
+
+
 @pytest.mark.parametrize(("n", "count"), [(29, "29"), (31, "more than 30"), (0, "0")])
 def test_another_number_of_rows_is_refused(n: int, count: str, tmp_path: Path) -> None:
     path = write(tmp_path / "aime24.jsonl", aime_rows(n))
@@ -234,7 +250,7 @@ def test_a_gsm8k_answer_without_its_number_is_refused(tmp_path: Path) -> None:
     [
         ("aime24.jsonl.gz", b"no gzip", "damaged gzip"),
         ("aime24.jsonl.gz", TORN_GZIP, "damaged gzip"),
-        ("aime24.jsonl", gzip.compress(b"{}", mtime=0), "not UTF-8"),
+        ("aime24.jsonl", gzip.compress(b"{}", mtime=0), ":1: not UTF-8 text (b'\\x8b' at byte 2)"),
         ("aime24.jsonl", b"[1]\n", ":1: expected a JSON object, got list"),
     ],
     ids=["no gzip", "torn gzip", "gzip without its name", "no objects"],
@@ -257,6 +273,13 @@ def test_a_missing_folder_and_a_file_in_its_place_are_told_apart(tmp_path: Path)
     assert "does not exist" in refusal("math500", tmp_path / "nowhere")
     path = write(tmp_path / "math500.jsonl", aime_rows())
     assert "is a file" in refusal("math500", path)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docs.os, "access", lambda *_: False)  # the superuser may read any folder
+    assert "may not be read by this user" in refusal("math500", tmp_path)
 
 
 def test_a_folder_without_the_file_says_what_it_holds(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sysconfig
 import venv
 import zipfile
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -241,6 +241,52 @@ def test_native_discovery_registers_nothing_twice(fresh: Path, tmp_path: Path) -
     assert done.stdout.split() == expected, done.stderr
 
 
+LAZY_REGISTRY = NATIVE_REGISTRY.replace("load_plugins", "find_models").rpartition("find_models")[0]
+LAZY_INDEX = """
+from importlib.metadata import entry_points
+def folders():
+    return [next(iter(ep.load().__path__)) for ep in entry_points(group="lm_eval.tasks")]
+"""
+LAZY_MANAGER = """
+from lm_eval.tasks._index import folders
+class TaskManager:
+    def __init__(self, verbosity=None, include_path=None, include_defaults=True, metadata=None):
+        given = [include_path] if isinstance(include_path, str) else include_path or []
+        self.paths = [*folders(), *given]
+"""
+
+
+def test_discovery_under_other_names_and_in_other_modules_registers_nothing_twice(
+    fresh: Path, tmp_path: Path
+) -> None:
+    make_release(tmp_path, registry=LAZY_REGISTRY, manager=LAZY_MANAGER)
+    (tmp_path / "lm_eval" / "tasks" / "_index.py").write_text(LAZY_INDEX)
+    with (tmp_path / "lm_eval" / "models" / "__init__.py").open("a") as models:
+        models.write("def discover(): registry.find_models('lm_eval.models', MODELS)\n")
+    code = (
+        "from lm_eval.api import registry\n"
+        "import lm_eval.models\n"
+        "print(registry.registered)\n"
+        "from lm_eval.tasks import TaskManager\n"
+        "print(len(TaskManager().paths))\n"
+    )
+    done = run(fresh, "-c", code, cwd=tmp_path)
+    assert done.stdout.split() == ["[]", "1"], done.stderr
+
+
+def test_a_checkout_that_is_not_installed_is_served_by_the_hook(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_release(tmp_path, registry=NATIVE_REGISTRY, manager=NATIVE_MANAGER)
+    package = str(tmp_path / "lm_eval")
+    spec = SimpleNamespace(submodule_search_locations=[package])
+    monkeypatch.setattr(plugin.importlib.util, "find_spec", lambda name: spec)
+    for entries, found in (([], False), ([SimpleNamespace(value="harness_tasks.tasks")], True)):
+        monkeypatch.setattr(plugin.importlib.metadata, "entry_points", lambda group, e=entries: e)
+        assert plugin.discovers("lm_eval.tasks") is found
+    assert plugin.discovers("lm_eval.filters") is False
+
+
 def test_an_unknown_lm_eval_fails_loudly_with_the_cause(fresh: Path, tmp_path: Path) -> None:
     make_release(tmp_path, registry="models = {}\n", manager="class TaskManager: ...\n")
     done = run(fresh, "-c", "import lm_eval.models", cwd=tmp_path)
@@ -255,7 +301,7 @@ def test_a_task_manager_of_another_shape_is_refused() -> None:
     module = ModuleType("other")
     exec("class TaskManager:\n    def __init__(self, folders): ...", module.__dict__)
     module.TaskManager.__module__ = "other"
-    with pytest.raises((TypeError, OSError)):
+    with pytest.raises(TypeError, match="not include_path"):
         plugin.extend_task_manager(module)
 
 
