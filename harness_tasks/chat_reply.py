@@ -34,6 +34,8 @@ class UpstreamError(ValueError):
     time. `status` is None where no HTTP answer came.
     """
 
+    explained = True  # see `harness_tasks.explained`
+
     def __init__(
         self,
         message: str,

@@ -302,7 +302,7 @@ def request_fields(settings: Settings, generation_kwargs: Mapping[str, Any]) -> 
     """Merge the sources; `until` comes out apart, since it must not reach the server.
 
     Raises:
-        ValueError: a generation_kwargs value outside its range, or `n`.
+        ValueError: a generation_kwargs value outside its range, a misspelt field, or `n`.
     """
     task, passed_on = from_task(generation_kwargs)
     preset = PRESETS[settings.preset].to_request() if settings.preset else {}
@@ -350,6 +350,13 @@ def from_task(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     passed_on = {
         k: v for k, v in given.items() if k not in (*GENERATION_ONLY, "n") and v is not None
     }
+    for name in passed_on:
+        meant = difflib.get_close_matches(name, [*FIELDS, *GENERATION_ONLY], n=1, cutoff=0.88)
+        if meant:
+            raise ValueError(
+                f"generation_kwargs sets {name!r}; did you mean {meant[0]!r}? A field of the server's "
+                "own goes into extra_body of --model_args"
+            )
     return fields, passed_on
 
 

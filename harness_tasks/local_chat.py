@@ -18,13 +18,10 @@ import asyncio
 import dataclasses
 import json
 import logging
-import os
-import sys
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from lm_eval.api.model import LM
@@ -40,6 +37,7 @@ from harness_tasks.chat_settings import (
     request_id_of,
 )
 from harness_tasks.completion import Completion, cut_at_stop, has_inline_reasoning
+from harness_tasks.explained import end_in_one_line, explained
 from harness_tasks.reasoning import ORPHAN_CLOSE, split
 from harness_tasks.sampling import seed_for
 
@@ -449,30 +447,3 @@ def run_to_end(coroutine: Coroutine[Any, Any, list[Completion]]) -> list[Complet
         return asyncio.run(coroutine)
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
-
-
-def explained(error: ValueError) -> ValueError:
-    """Mark an error whose message is all that a user needs."""
-    error.explained = True  # type: ignore[attr-defined]
-    return error
-
-
-def end_in_one_line() -> None:
-    """Let errors that explain themselves end a command without a traceback, with exit code 2.
-
-    lm-eval's own command line catches nothing; this is the one place where it can be told.
-    """
-    before = sys.excepthook
-    if getattr(before, "of_local_chat", False):
-        return
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        explains = isinstance(error, UpstreamError) or getattr(error, "explained", False)
-        if not explains or os.environ.get("DISTILL_EVAL_DEBUG"):
-            before(kind, error, trace)
-            return
-        print(f"local-chat: {error}", file=sys.stderr)
-        raise SystemExit(2)
-
-    hook.of_local_chat = True  # type: ignore[attr-defined]
-    sys.excepthook = hook

@@ -189,3 +189,10 @@ def test_every_model_arg_is_documented_with_its_default() -> None:
             assert rows[field.name] == f"`{shown.removesuffix('.0')}`", field.name
     for preset in PRESETS:
         assert f"`{preset}`" in page
+
+
+def test_a_misspelt_generation_kwarg_is_refused_and_a_servers_own_field_is_passed_on() -> None:
+    settings = read_settings({"base_url": "http://127.0.0.1:1", "run": "r"})
+    with pytest.raises(ValueError, match="'temprature'; did you mean 'temperature'"):
+        request_fields(settings, {"temprature": 0.6})
+    assert request_fields(settings, {"min_tokens": 5}).sampling["min_tokens"] == 5

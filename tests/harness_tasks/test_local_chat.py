@@ -527,7 +527,7 @@ def test_the_command_line_ends_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert last == f"local-chat: {url} has no model 'wrong'; it offers fake"
+    assert last == f"distill-eval: {url} has no model 'wrong'; it offers fake"
 
 
 @pytest.mark.parametrize(
