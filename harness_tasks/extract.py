@@ -21,7 +21,7 @@ TAIL_CHARS = 20_000
 MAX_JOINED_BOXES = 50
 
 BOX_OR_BRACE = re.compile(
-    r"\\(?P<box>boxed|fbox|framebox)(?![A-Za-z])\s*(?P<open>\{?)|\\.|(?P<brace>[{}])", re.DOTALL
+    r"\\\\?(?P<box>boxed|fbox|framebox)(?![A-Za-z])\s*(?P<open>\{?)|\\.|(?P<brace>[{}])", re.DOTALL
 )
 BARE_BOX = re.compile(r"[^\s$]+")
 # What may stand between two boxes that together are one answer: `\boxed{1} \text{ and } \boxed{2}`.
@@ -59,7 +59,19 @@ DISPLAY = re.compile(
 MATH = re.compile(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|\$([^$\n]{1,400})\$", re.DOTALL)
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}[ ,.]+[A-Za-z]{2,}")
 UNFINISHED = ("+", "-", "*", "/", "=", "<", ">", "^", "_", "\\", "(", ",")
-NOT_OTHERWISE = re.compile(r",?\s+(?:and\s+)?(?:not|rather than|instead of)\s.*\Z", re.DOTALL)
+# A last line that breaks off at one of these words states nothing.
+DANGLING = re.compile(
+    r"(?:\S+\s+){3,}(?:and|or|then|the|an|of|to|so|with|is|are|was|for|by|that|which|but|if|from|let"
+    r"|because|since|into|than)"
+)
+# What the text says that its answer is not.
+DENIED = re.compile(r"\b(?:answers?|solutions?|result)\s+(?:is|are)\s+(?:\w+ly\s+)?not\b[^.\n]*")
+NOT_OTHERWISE = re.compile(
+    r",?\s+(?:and\s+)?(?:not|rather than|instead of)\s.*\Z"
+    r"|\$?\s*,?\s+as (?:required|desired|needed|expected|claimed|wanted)\b.*\Z",
+    re.DOTALL,
+)
+EMOJI = re.compile("[\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]")
 NUMBER = re.compile(
     r"(?<![\w.])(?:[-\u2212+]\s?)?(?:\\?[$€£¥]\s?)?(?:[-\u2212]\s?)?"
     r"(?:\d{1,3}(?:(?:,|\{,\}|,?\\!,?)\d{3})+(?!\d)(?:\.\d+)?|\d+,\d\d(?![\d,])|\d+(?:\.\d+)?|\.\d+)"
@@ -137,7 +149,9 @@ def math_answer(answer_text: str) -> str | None:
     if boxes.complete or boxes.open_after:
         return closing_statement(answer_text, boxes) or boxed(answer_text)
     tail = SPECIAL_TOKEN.sub("", answer_text[-TAIL_CHARS:]).strip()
-    return stated_answer(tail) or (None if stops_midway(tail) else last_formula(tail))
+    return stated_answer(tail) or (
+        None if stops_midway(tail) else last_formula(DENIED.sub("", tail).strip())
+    )
 
 
 def gsm8k_answer(answer_text: str) -> str | None:
@@ -199,7 +213,7 @@ def stated_answer(text: str) -> str | None:
 def cleaned(clause: str) -> str | None:
     """Strip markdown, math delimiters, a closing full stop and "not 12" from a stated answer."""
     clause = clause.strip().strip("*_`").strip()
-    clause = NOT_OTHERWISE.sub("", clause)
+    clause = EMOJI.sub("", NOT_OTHERWISE.sub("", clause))
     clause = re.sub(r"\*\*|\\[()\[\]]", " ", clause)
     if clause.count("$") % 2 == 0:
         clause = clause.replace("$", " ")
@@ -212,10 +226,10 @@ def stops_midway(text: str) -> bool:
 
     `... = x^2 + (1/2` would otherwise state one half.
     """
-    line = text[text.rfind("\n") + 1 :]
+    line = re.sub(r"\*\*|__|`", "", text[text.rfind("\n") + 1 :])
     opened = sum(line.count(bracket) for bracket in "([{")
     closed = sum(line.count(bracket) for bracket in ")]}")
-    return opened > closed or line.endswith(UNFINISHED)
+    return opened > closed or line.endswith(UNFINISHED) or bool(DANGLING.fullmatch(line))
 
 
 def last_formula(text: str) -> str | None:

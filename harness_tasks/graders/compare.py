@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from itertools import product
 
-from harness_tasks.graders.equations import assigned, is_equation, is_name, oriented, same_equation
+from harness_tasks.graders.equations import assigned, is_equation, same_equation
+from harness_tasks.graders.names import in_name_order, named_alike, spread, unnamed
 from harness_tasks.graders.nodes import MAX_ITEMS, Node, TooLarge, check_budget, contains, symbols
 from harness_tasks.graders.numeric import equal
+from harness_tasks.graders.quantities import compound, counted_alike
 from harness_tasks.graders.regions import is_pair, is_region, region, same_region
 from harness_tasks.graders.scalar import same_value
 
@@ -39,6 +41,8 @@ def same(target: Node, answer: Node) -> bool | None:
             return verdict
     if target.kind == "rel" and answer.kind == "rel":
         return same_chain(target, answer)
+    if target.kind == "rel" and answer.kind == "list":
+        return is_order_of(ascending(target), answer)
     if target.kind in {"list", "set"} or answer.kind in {"list", "set"}:
         return same_collection(target, answer)
     if target.kind == "group" or answer.kind == "group":
@@ -56,6 +60,9 @@ STRUCTURES = frozenset({"rel", "in", "builder", "union", "minus", "intersect", "
 def plain(node: Node) -> Node:
     r"""Drop what carries no answer: `k \in \mathbb{Z}` beside a family, `x \in` before a set."""
     if node.kind == "list":
+        whole = compound(node.args)
+        if whole is not None:
+            return whole
         kept = [a for a in node.args if not is_domain(a)]
         if kept and len(kept) < len(node.args):
             return plain(kept[0] if len(kept) == 1 else Node("list", tuple(kept), node.text))
@@ -72,6 +79,8 @@ def plain(node: Node) -> Node:
         "in",
     }:
         return plain(node.args[0])
+    if node.kind == "union" and all(plain(arg).kind == "set" for arg in node.args):
+        return Node("set", tuple(item for arg in node.args for item in plain(arg).args))
     if node.kind == "set" and len(node.args) == 1 and node.args[0].kind in {"list"}:
         return Node("set", node.args[0].args)
     if node.kind == "neg" and node.args[0].kind == "quantity":
@@ -177,6 +186,12 @@ def same_chain(target: Node, answer: Node) -> bool | None:
     return same_inequality(t, a) if len(t.args) == 2 else False
 
 
+def is_order_of(chain: Node, names: Node) -> bool:
+    """Tell whether a list names the members of `b < a < c` in that order."""
+    strict = len(chain.args) > 2 and set(chain.text.split()) == {"<"}
+    return strict and all(n.kind == "sym" for n in names.args) and chain.args == names.args
+
+
 def ascending(node: Node) -> Node:
     """Turn a chain of `>` round."""
     ops = node.text.split()
@@ -214,7 +229,10 @@ def same_equations(target: Node, answer: Node) -> bool | None:
     value = assigned(equation, of_target=equation is target)
     if value is None:
         return same_graph(equation, other)
-    return same(value, other) if equation is target else same(other, value)
+    verdict = same(value, other) if equation is target else same(other, value)
+    if verdict is False and symbols(other) and other.kind != "sym" and not symbols(value):
+        return same_graph(equation, other)  # `xy = 6` gives no value of its own
+    return verdict
 
 
 def same_graph(equation: Node, other: Node) -> bool | None:
@@ -243,18 +261,30 @@ def same_collection(target: Node, answer: Node) -> bool | None:
     if target.kind == "group" or answer.kind == "group":
         ordered = target if target.kind == "group" else answer
         other = answer if ordered is target else target
-        if other.kind == "set" and ordered.text not in {"[]"}:
+        interval = ordered.text in {"[)", "(]"} or (is_pair(ordered) and ordered.text == "[]")
+        if interval and (ordered is target or other.kind == "set"):
+            return False
+        if other.text == "or" or (other.kind == "set" and ordered.text != "[]"):
             return False
         if len(ordered.args) == 1 or len(ordered.args) != len(other.args):
             return False
-        return pairwise_same(ordered.args, unnamed(other.args), swap=ordered is answer)
+        values = unnamed(in_name_order(other.args))
+        return pairwise_same(ordered.args, values, swap=ordered is answer)
     working = last_of_working(answer) if target.kind not in {"list", "set"} else None
     if working is not None:
         return same(target, working)
     if "set" in {target.kind, answer.kind} and {target.kind, answer.kind} & {"const"}:
         return False
+    if target.kind == "list" and len(items_of(target)) < len(target.args):
+        given = spread(answer.args if answer.kind in {"list", "set"} else (answer,))
+        if len(given) != len(target.args):
+            return False  # "2, 2" asks for two values: "2" is one
     left, right = named_alike(items_of(target), items_of(answer))
     left, right = expanded(left), expanded(right)
+    if all(item.kind == "quantity" for item in (*left, *right)):
+        pairs = counted_alike(left, right)
+        if pairs is not None:
+            return pairwise_same(tuple(t for t, _ in pairs), tuple(a for _, a in pairs))
     return match_items(left, right)
 
 
@@ -262,48 +292,10 @@ def last_of_working(answer: Node) -> Node | None:
     """Return the last result of a working, `5 * 3 = 15; 15 + 2 = 17`, None for all else."""
     if answer.kind != "list" or not all(map(is_equation, answer.args)):
         return None
-    results = [assigned(step) if not symbols(step) else None for step in answer.args]
+    results = [
+        None if symbols(step) or contains(step, "text") else assigned(step) for step in answer.args
+    ]
     return results[-1] if None not in results else None
-
-
-def named_alike(
-    left: tuple[Node, ...], right: tuple[Node, ...]
-) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-    """Take the names off both sides where one side has none, and write `(a, b) = (1, 2)` out."""
-    left, right = spread(left), spread(right)
-    if all(map(is_assignment, left)) != all(map(is_assignment, right)) or any(
-        map(is_assignment, left)
-    ) != any(map(is_assignment, right)):
-        return unnamed(left), unnamed(right)
-    first = {oriented(item).args[0] for item in (*left, *right) if is_assignment(item)}
-    if any(name.kind == "text" for name in first):
-        return unnamed(left), unnamed(right)
-    return left, right
-
-
-def spread(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Write one assignment of a tuple as assignments."""
-    if len(items) != 1 or not is_assignment(items[0]):
-        return items
-    names, values = oriented(items[0]).args[0], assigned(items[0])
-    if names.kind != "group" or values is None or values.kind != "group":
-        return items
-    if len(names.args) != len(values.args):
-        return items
-    return tuple(Node("rel", pair, "=") for pair in zip(names.args, values.args, strict=True))
-
-
-def is_assignment(node: Node) -> bool:
-    """Tell whether an item is `name = value`."""
-    return is_equation(node) and is_name(oriented(node).args[0])
-
-
-def unnamed(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Take the names off assignments; any other item stays."""
-    values = (assigned(item) if is_assignment(item) else item for item in items)
-    return tuple(
-        value if value is not None else item for value, item in zip(values, items, strict=True)
-    )
 
 
 def expanded(items: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -318,9 +310,11 @@ def match_items(left: tuple[Node, ...], right: tuple[Node, ...]) -> bool | None:
     """Match two lists item by item in any order; equal items count once."""
     if len(left) > MAX_ITEMS or len(right) > MAX_ITEMS:
         raise TooLarge("too many items")
-    unused = list(right)
+    written_right, written_left = set(right), set(left)
+    unmatched = [item for item in left if item not in written_right]
+    unused = [other for other in right if other not in written_left]
     unknown = False
-    for item in left:
+    for item in unmatched:
         verdicts = [(same(item, other), other) for other in right]
         hits = [other for verdict, other in verdicts if verdict]
         if not hits:
@@ -329,6 +323,8 @@ def match_items(left: tuple[Node, ...], right: tuple[Node, ...]) -> bool | None:
                 return False
             continue
         unused = [other for other in unused if other not in hits]
+    known_left = [item for item in left if item in written_right]
+    unused = [other for other in unused if not any(same(item, other) for item in known_left)]
     if unused:
         return None if unknown else False
     return None if unknown else True
@@ -355,6 +351,8 @@ def same_tuple(target: Node, answer: Node) -> bool | None:
             return False
         return pairwise_same(target.args, answer.args)
     group, other = (target, answer) if target.kind == "group" else (answer, target)
+    if is_pair(group) and "[" in group.text:
+        return False  # an interval
     if other.kind == "matrix" and (len(other.args) == 1 or len(other.args[0].args) == 1):
         cells = tuple(cell for row in other.args for cell in row.args)
         return pairwise_same(group.args, cells, swap=group is answer)
@@ -384,6 +382,8 @@ def cells_of(node: Node) -> list[list[Node]] | None:
     """Return the cells of a matrix, of a multiple of one, or of a sum; None for all else."""
     if node.kind == "matrix":
         return [list(row.args) for row in node.args]
+    if node.kind == "func" and node.text == "binom":  # also a column of two
+        return [[arg] for arg in node.args]
     if node.kind == "neg":
         inner = cells_of(node.args[0])
         return inner and [[Node("neg", (c,)) for c in row] for row in inner]

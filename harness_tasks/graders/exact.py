@@ -146,7 +146,7 @@ def exact_function(name: str, v: list[Fraction]) -> Fraction | None:
 
 def base_value(node: Node) -> Fraction:
     """Return the value of a numeral with a base."""
-    if node.number is None or not node.text.isdigit():
+    if node.number is None or not (node.text.isascii() and node.text.isalnum()):
         raise Unreadable("a numeral with a base and a fraction")
     try:
         return Fraction(int(node.text, int(node.number)))

@@ -220,6 +220,8 @@ class Factors(Stream):
     def parse_primary(self) -> Node:
         """Parse a number, symbol, command or bracket."""
         token = self.next()
+        if token.kind in {"number", "symbol"} and (lettered := self.lettered_numeral()):
+            return lettered
         if token.kind == "number":
             return numeral(token.text)
         if token.kind == "repeating":
@@ -268,7 +270,7 @@ class Factors(Stream):
     def parse_bracket(self, opener: str) -> Node:
         """Parse what a bracket encloses: a plain group, a tuple, an interval or a set."""
         self.enter()
-        closers = {"(": (")", "]"), "[": ("]", ")", "["), "{": ("}",), "\\{": ("\\}", "}")}[opener]
+        closers = {"(": (")", "]"), "[": ("]", ")"), "{": ("}",), "\\{": ("\\}", "}")}[opener]
         bars, self.bars = self.bars, 0
         self.closers.append(closers[0])
         if self.peek() in closers:

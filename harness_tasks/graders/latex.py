@@ -17,8 +17,13 @@ from harness_tasks.graders.units import is_unit, read_unit
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ⁽⁾", "0123456789+-ni()")
 SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ₍₎", "0123456789+-n()")
+UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{\s*([a-z]+)\s*\}\s*\}"
+    r"\s*\{\s*\\(?:text|mathrm)\s*\{\s*([a-z]+)\s*\}\s*\}"
+)
 SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿⁱ⁽⁾]+")
 SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙ₍₎]+")
+SCRIPT_FRACTION = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹]+)[\u2044/]([₀₁₂₃₄₅₆₇₈₉]+)")
 VULGAR = re.compile("[¼-¾⅐-⅞]")
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta",
@@ -40,6 +45,7 @@ UNICODE = {
     "⌉": "\\rceil ", "∖": "\\setminus ", "¢": "\\text{cents}", "→": "\\to ", "∨": "\\lor ",
     "∧": "\\land ", "∛": "\\sqrt[3]", "≡": "\\equiv ", "∣": "\\mid ",
     "∀": "\\forall ", "∃": "\\exists ", "△": "\\triangle ",
+    "\u2044": "/", "\u200e": "", "\u200f": "",
     "\u200b": "", "\u200c": "", "\ufeff": "", "\u2061": "", "\u2062": "",
 }  # fmt: skip
 # Commands that only change how the rest looks.
@@ -69,7 +75,7 @@ BROKEN_ESCAPES = {
     "\n": "\\n",
 }
 BROKEN_ESCAPE = re.compile(
-    r"[\x0c\x08\x07\x0b](?=[a-z])|\t(?=(?:ext|imes|an|heta|o|frac)(?![b-hj-z]))|\r(?=ight|ho)|\n(?=eq(?![a-z]))"
+    r"[\x0c\x08\x07\x0b](?=[a-z])|\t(?=extcirc|(?:ext|imes|an|heta|o|frac)(?![b-hj-z]))|\r(?=ight|ho)|\n(?=eq(?![a-z]))"
 )
 # A command escaped once too often.
 DOUBLED = re.compile(
@@ -81,6 +87,11 @@ SURE_THOUSANDS = re.compile(
 )
 SPACED_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d.])")
 THOUSANDS = re.compile(r"(?<![\d.,^_])[1-9]\d{0,2}(?:,\d{3})+(?![\d,]|\s*,\s*\d)")
+# Intervals whose open ends are written with a bracket turned round: `]0, 1[`, `[2, 3[`.
+OPEN_HIGH = re.compile(r"([\[\]][^\[\]]*[,;][^\[\]]*)\[(?=\s*(?:$|\\cup|\\cap|[.,$}]))")
+OPEN_LOW = re.compile(r"(^\s*|(?:\\cup|\\cap|\\in|\\setminus|=)\s*)\]([^\[\]]*[,;])")
+ELLIPSIS = re.compile(r",\s*\.{2,}")
+LONE_BACKSLASH = re.compile(r"(?<!\\)\\\s*\Z")
 TEXT_COMMANDS = (
     "text", "mbox", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textup",
     "hbox", "emph", "mathrm", "mathbf", "mathit", "mathsf", "mathtt", "operatorname", "bm",
@@ -181,7 +192,7 @@ GLUED_FUNCTION = re.compile(r"(sin|cos|tan|cot|sec|csc|log|ln)([a-z])")
 LEXER = re.compile(
     r"""(?P<space>\s+)
     |(?P<repeating>\d*\.\d*\\(?:overline|bar|dot)\s*(?:\{\d+\}|\d))
-    |(?P<number>\d+\.\d+[eE][-+]?\d{1,3}(?![\d.])|\d+[eE][-+]?\d{2,3}(?![\d.])
+    |(?P<number>^\d+[eE]\d(?=\s*$)|\d+\.\d+[eE][-+]?\d{1,3}(?![\d.])|\d+[eE][-+]?\d{2,3}(?![\d.])
         |\d+(?:\.\d+)?\.(?!\d)(?=\s*(?:$|[)\]},;]))|\d+(?:\.\d+)?|\.\d+)
     |\\(?P<command>[A-Za-z]+\*?|[{}|%$&#_\\])
     |(?P<letters>[A-Za-z]+)
@@ -202,6 +213,10 @@ class Token(NamedTuple):
 def clean(answer: str) -> str:
     """Rewrite Unicode and typography; what the mathematics says is left alone."""
     answer = BROKEN_ESCAPE.sub(lambda m: BROKEN_ESCAPES[m[0]], answer)
+    answer = SCRIPT_FRACTION.sub(
+        lambda m: rf"\frac{{{m[1].translate(SUPERSCRIPTS)}}}{{{m[2].translate(SUBSCRIPTS)}}}",
+        answer,
+    )
     answer = SUPER_RUN.sub(lambda m: "^{" + m[0].translate(SUPERSCRIPTS) + "}", answer)
     answer = SUB_RUN.sub(lambda m: "_{" + m[0].translate(SUBSCRIPTS) + "}", answer)
     answer = VULGAR.sub(lambda m: vulgar_fraction(m[0]), answer)
@@ -216,11 +231,13 @@ def clean(answer: str) -> str:
     answer = re.sub(
         r"\\[()]|\\\[(?!\d*\.?\d*(?:pt|em|ex|mm|cm)\])|\\\]|\$\$?", _math_delimiter, answer
     )
-    answer = DECORATION.sub(" ", answer)
+    answer = DECORATION.sub(" ", UNIT_FRACTION.sub(r"\\text{\1/\2}", answer))
     answer = LOOKS.sub(" ", answer)
     answer = SURE_THOUSANDS.sub("", answer)
-    answer = answer.replace("\\!", "")
-    return SPACES.sub(lambda m: m[1] or " ", answer).strip()
+    answer = OPEN_LOW.sub(r"\1(\2", OPEN_HIGH.sub(r"\1)", answer.replace("\\!", "")))
+    answer = LONE_BACKSLASH.sub(" ", ELLIPSIS.sub(r", \\ldots ", answer))
+    # "= 5" is what was worked out.
+    return SPACES.sub(lambda m: m[1] or " ", answer).strip().lstrip("=").strip()
 
 
 def _math_delimiter(match: re.Match[str]) -> str:

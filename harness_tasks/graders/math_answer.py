@@ -32,6 +32,9 @@ DECIMAL_COMMA = re.compile(r"(-?(?:0|\d+)),(\d{1,2}|(?<=0,)\d+)")
 # In "(1,000, 2)" the comma without a space groups digits.
 TIGHT_THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
 MAX_COMPARED_CHARS = 200_000
+# A dollar sign is a unit where the other side counts in cents; "$5$" is no amount.
+DOLLARS = re.compile(r"(?:\\\$|(?<!\$)\$(?!\s*[\d.,]+\s*\$))\s*(\d[\d,]*(?:\.\d+)?|\.\d+)")
+CENTS = re.compile(r"\bcents?\b|¢")
 
 
 def grade(answer_text: str, target: str) -> Grade:
@@ -61,6 +64,11 @@ def decide(answer: str, target: str) -> tuple[bool, str | None]:
         return bool(compact(answer)), None
     if len(answer) > MAX_COMPARED_CHARS:
         return False, "the answer is too long to be compared"
+    if bool(CENTS.search(answer)) != bool(CENTS.search(target)):
+        answer, target = (
+            text if CENTS.search(text) else DOLLARS.sub(r"\1\\text{ dollars}", text)
+            for text in (answer, target)
+        )
     quick = in_words_first(answer, target)
     if quick is not None:
         return quick, None
@@ -91,7 +99,8 @@ def decide(answer: str, target: str) -> tuple[bool, str | None]:
 
 def compact(text: str) -> str:
     """Return a text without what never matters."""
-    return re.sub(r"\s+|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,;!]|\$|\.$", "", text.strip())
+    text = re.sub(r"(?<=\w)\s+(?=\d)", "~", text.strip())  # "1 1/2" is not "11/2"
+    return re.sub(r"\s+|\\(?:left|right|displaystyle)(?![A-Za-z])|\\[,;!]|\$|\.$", "", text)
 
 
 def in_words_first(answer: str, target: str) -> bool | None:
@@ -142,7 +151,7 @@ def readings(text: str) -> list[Node]:
     found = [parse(text)]
     if "," in text and TIGHT_THOUSANDS.search(text) and re.search(r"\d,\s|\\,", text):
         found.append(parse(TIGHT_THOUSANDS.sub(lambda m: m[0].replace(",", ""), text)))
-    if re.search(r"\d,\d{3}(?!\d)", text):
+    if re.search(r"\d,\d{3}(?!\d)", text) and not re.search(r"\d,0\d", text):
         with contextlib.suppress(Unreadable):
             found.append(parse(text, thousands=False))
     return found
@@ -158,6 +167,10 @@ def in_words(answer: str, target: str) -> bool:
     if words.is_prose(target):
         numbers = words.numbers_of(target)
         same_numbers = bool(numbers) and numbers == words.numbers_of(answer)
+        if words.signs_of(answer) not in ([], words.signs_of(target)):
+            return False
+        if words.is_negated(target) != words.is_negated(answer):
+            return False
         return same_numbers and set(words.words_of(answer)) <= set(words.words_of(target))
     return False
 

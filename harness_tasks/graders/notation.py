@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from harness_tasks.graders.latex import Token
 from harness_tasks.graders.nodes import MAX_DEPTH, Node, TooLarge, Unreadable, number
-from harness_tasks.graders.units import SCALES
+from harness_tasks.graders.units import SCALES, read_unit
 
 RELATIONS = {
     "=": "=", "==": "=", ":=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=",
@@ -143,6 +143,9 @@ FILLERS = {
     "is",
     "hence",
     "answer",
+    "about",
+    "approximately",
+    "roughly",
 }
 PERCENT_WORDS = {"percent", "pct", "percents"}
 DEGREE_WORDS = {"degree", "degrees", "deg"}
@@ -150,23 +153,16 @@ ORDINALS = {"st", "nd", "rd", "th"}
 NUMBER_WORDS = {
     name: value
     for value, name in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-        ]
+        (
+            "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+            "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
+            "eighteen", "nineteen", "twenty",
+        )
     )
-}
+}  # fmt: skip
+
+LETTERED_DIGITS = re.compile(r"[0-9A-Z]+")
+LETTERED_RADIXES = {str(radix) for radix in range(11, 37)}
 
 
 class Stream:
@@ -209,6 +205,27 @@ class Stream:
         if self.peek() != text:
             raise Unreadable(f"expected {text!r}, got {self.peek()!r}")
         self.at += 1
+
+    def lettered_numeral(self) -> Node | None:
+        """Take a numeral whose digits go on with letters, `3B7_{12}`; its first token was taken."""
+        end = self.at
+        while (
+            end < len(self.stream)
+            and not self.stream[end].spaced
+            and LETTERED_DIGITS.fullmatch(self.stream[end].text)
+        ):
+            end += 1
+        digits = "".join(token.text for token in self.stream[self.at - 1 : end])
+        braced = self.peek(end - self.at + 1) == "{"
+        radix = self.peek(end - self.at + 1 + braced)
+        if self.peek(end - self.at) != "_" or radix not in LETTERED_RADIXES:
+            return None
+        if not LETTERED_DIGITS.fullmatch(digits) or digits.isdigit() or digits.isalpha():
+            return None
+        self.at = end + 2 + braced
+        if braced:
+            self.expect("}")
+        return Node("base", text=digits, number=Fraction(int(radix)))
 
     def enter(self) -> None:
         """Count one level of nesting."""
@@ -268,6 +285,9 @@ def bracketed(opener: str, closer: str, inner: Node | None) -> Node:
         return inner if inner.kind == "builder" else Node("set", items)
     if opener == "{" and inner is not None:
         return inner
+    rows = {(item.kind, item.text, len(item.args)) for item in items}
+    if len(items) > 1 and opener + closer == "[]" and len(rows) == 1 and items[0].text == "[]":
+        return Node("matrix", tuple(Node("row", item.args) for item in items))
     if len(items) == 1 and opener == "(" and closer == ")":
         return items[0]
     return Node("group", items, opener + closer)
@@ -277,6 +297,8 @@ def annotated(node: Node, words: list[str]) -> Node:
     """Attach the unit or noun behind a value."""
     text = " ".join(words).strip()
     first = words[0].split()[0] if words[0].split() else ""
+    if node.kind == "sym" and node.text in {"A", "I"} and read_unit(text) is None:
+        raise Unreadable("a sentence")  # A stopped clock ...
     base = re.fullmatch(r"\(?\s*(?:in\s+)?base\s*(\w+)?\s*\)?", text)
     if base and node.kind == "num" and base[1]:
         radix = NUMBER_WORDS.get(base[1], int(base[1]) if base[1].isdigit() else 0)

@@ -5,7 +5,7 @@ Owns numeric evaluation and the test that two expressions are equal. Refuses to 
 magnitudes beyond `2**MAX_LOG2` raise `TooLarge`.
 
 Two expressions with symbols are equal where they agree at seeded points, positive, negative and
-whole, to 1e-9 in floating point and to 1e-25 with 50 digits at one of them.
+whole, to 1e-9 in floating point and to 1e-40 with 60 digits at one of them.
 Source: Schwartz (1980), Fast probabilistic algorithms for verification of polynomial identities;
 deviation: the points are reals and so the test holds for functions that are no polynomials, with
 tolerance in place of exactness.
@@ -37,11 +37,13 @@ from harness_tasks.graders.nodes import (
 
 MAX_LOG2 = 2**40
 MAX_MP_FACTORIAL = 10**6
-DIGITS = 50
+DIGITS = 60
 MAX_SERIES_STEPS = 3_000
 CLOSE = 1e-9
 NEAR = 1e-6
-CONFIRM = 1e-25
+CONFIRM = 1e-40
+# Noise that stands for zero shrinks by far more than this when the digits are doubled.
+SHRINKS = 1e-30
 
 
 # Numeric values ---------------------------------------------------------------------------
@@ -70,12 +72,12 @@ COMPLEX = Field(cmath, True)
 
 
 @cache
-def precise(is_complex: bool) -> Field:
-    """Return the field of 50-digit numbers: a context of our own, since mpmath's is global."""
+def precise(is_complex: bool, digits: int = DIGITS) -> Field:
+    """Return the field of 60-digit numbers: a context of our own, since mpmath's is global."""
     from mpmath import MPContext  # type: ignore[import-untyped,unused-ignore]
 
     context = MPContext()
-    context.dps = DIGITS
+    context.dps = digits
     return Field(context, is_complex)
 
 
@@ -313,7 +315,8 @@ def equal(left: Node, right: Node) -> bool | None:
         if values[0] is not None and values[1] is not None:
             return values[0] == values[1]
     except TooLarge:
-        pass
+        if contains(left, "add") or contains(right, "add"):
+            raise  # 60 digits do not show what was added
     except Undefined:
         return False
     names = symbols(left) | symbols(right)
@@ -370,19 +373,22 @@ def close(a: Any, b: Any, tolerance: float) -> bool:
 
 
 def confirmed(left: Node, right: Node, point: dict[str, float], is_complex: bool) -> bool | None:
-    """Compare with 50 digits."""
+    """Compare with 60 digits; what is all but zero is zero where it shrinks with more digits."""
     field = precise(is_complex)
     try:
         a, b = evaluate(left, point, field), evaluate(right, point, field)
+        if near(a, b) or max(abs(a), abs(b)) >= CONFIRM:
+            return near(a, b)
+        finer = precise(is_complex, 2 * DIGITS)
+        a2, b2 = evaluate(left, point, finer), evaluate(right, point, finer)
     except (Undefined, TooLarge, OverflowError):
         return None
-    return near(a, b)
+    return bool(max(abs(a2), abs(b2)) <= SHRINKS * max(abs(a), abs(b)))
 
 
 def near(a: Any, b: Any) -> bool:
-    """Compare 50-digit values; zero is what cancels to 40 digits."""
-    scale = max(abs(a), abs(b))
-    return bool(abs(a - b) <= CONFIRM * scale or scale < 1e-40)
+    """Compare 60-digit values."""
+    return bool(abs(a - b) <= CONFIRM * max(abs(a), abs(b)))
 
 
 def large_values(left: Node, right: Node, point: dict[str, float], is_complex: bool) -> bool | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from harness_tasks.graders.factors import Factors
 from harness_tasks.graders.latex import clean, join_thousands, tokens
+from harness_tasks.graders.names import in_name_order, tuple_size, unnamed
 from harness_tasks.graders.nodes import MAX_CHARS, MAX_ITEMS, Node, TooLarge, Unreadable, number
 from harness_tasks.graders.notation import (
     BETWEEN,
@@ -25,6 +26,7 @@ from harness_tasks.graders.notation import (
     is_whole,
     sum_of,
 )
+from harness_tasks.graders.quantities import compound
 
 
 def parse(answer: str, *, thousands: bool = True) -> Node:
@@ -45,6 +47,9 @@ class Parser(Factors):
 
     def parse(self) -> Node:
         """Parse all tokens, forgiving closing punctuation and one unbalanced bracket at the end."""
+        texts = [token.text for token in self.stream]
+        if texts[-1:] == [","] and sum(map(texts.count, "([")) > sum(map(texts.count, ")]")):
+            raise Unreadable("stops inside a bracket")
         while (
             self.stream
             and self.stream[-1].text in {".", ",", ";", ":", "!."}
@@ -80,6 +85,7 @@ class Parser(Factors):
         """Parse items with separators; a single item is itself."""
         items = [self.parse_relation()]
         joined = ""
+        separators: list[str] = []
         while True:
             self.skip_condition()
             separator = self.joiner()
@@ -91,9 +97,14 @@ class Parser(Factors):
             if self.skip_condition() and not self.joiner():
                 break
             items.append(self.parse_relation())
+            separators.append(separator)
             if len(items) > MAX_ITEMS:
                 raise TooLarge(f"more than {MAX_ITEMS} items")
         self.skip_condition()
+        size = tuple_size(separators, items)
+        if size:
+            groups = [in_name_order(tuple(items[i : i + size])) for i in range(0, len(items), size)]
+            items = [Node("group", unnamed(group), "()") for group in groups]
         node = items[0] if len(items) == 1 else Node("list", tuple(items), joined or ",")
         if self.peek() in {"\\over", "\\choose"}:  # plain TeX: {1 \over 2}
             over = self.next().text == "over"
@@ -106,6 +117,8 @@ class Parser(Factors):
         word = self.peek()[1:-1].strip(" ,").lower() if self.kind() == "word" else ""
         if not word.startswith(CONDITION_WORDS) or self.closers:
             return False
+        if self.kind(1) == "number" and any(t.text == "=" for t in self.stream[self.at :]):
+            raise Unreadable("a working in words")  # 18 eggs for $2 each = $36
         while self.at < len(self.stream) and self.peek() not in {"<and>", "<or>"}:
             self.at += 1
         return True
@@ -162,10 +175,13 @@ class Parser(Factors):
     def parse_ratio(self) -> Node:
         """Parse `a:b:c`; in a set `{x : ...}` the colon is left to the set."""
         parts = [self.parse_quantity()]
-        while self.peek() == ":" and "\\}" not in self.closers[-1:]:
-            self.at += 1
+        word = ""
+        while (
+            self.peek() == ":" and "\\}" not in self.closers[-1:]
+        ) or self.peek().lower() == "<to>":
+            word = word or self.next().text.strip(":").lower()
             parts.append(self.parse_quantity())
-        return parts[0] if len(parts) == 1 else Node("ratio", tuple(parts))
+        return parts[0] if len(parts) == 1 else Node("ratio", tuple(parts), word)
 
     # Quantities ---------------------------------------------------------------------------
 
@@ -191,6 +207,8 @@ class Parser(Factors):
                     self.at += 2
                     continue
                 break
+            if word == "to" and self.kind(1) in {"number", "command"}:
+                break  # 3 to 5
             if word.strip(" ,") in JOINERS or word.startswith(
                 (*CONDITION_WORDS, "and ", "or ", ",", "if ")
             ):
@@ -199,7 +217,15 @@ class Parser(Factors):
             words.append(word)
             if word == "base" and self.kind() == "number":
                 words.append(self.next().text)
-        return annotated(node, words) if words else node
+        if not words:
+            return node
+        node = annotated(node, words)
+        if self.kind() != "number":
+            return node
+        behind = self.at
+        whole = compound((node, self.parse_quantity()))  # 2 hours 15 minutes
+        self.at = self.at if whole else behind
+        return whole or node
 
     def parse_sum(self) -> Node:
         r"""Parse terms with `+ - \\pm \\mp`."""

@@ -48,7 +48,7 @@ def is_region(node: Node) -> bool:
     if node.kind == "in":
         return is_region(node.args[1]) or is_pair(node.args[1])
     if node.kind == "group":
-        mixed = node.text in {"[)", "(]", "[["} and len(node.args) == 2
+        mixed = node.text in {"[)", "(]"} and len(node.args) == 2
         return mixed or (len(node.args) == 2 and any(is_infinite(a) for a in node.args))
     if node.kind == "rel":
         return any(op in FLIPPED or op == "!=" for op in node.text.split())
@@ -103,7 +103,8 @@ def region(node: Node) -> Region | None:
         same_variable = condition and (
             condition.variable in (None, node.args[0]) or node.args[0].kind == "in"
         )
-        return condition if same_variable else None
+        # What a set-builder calls its elements is not said outside of it.
+        return condition._replace(variable=None) if condition and same_variable else None
     if node.kind == "union":
         left, right = region(node.args[0]), region(node.args[1])
         return Region(left.pieces + right.pieces) if left and right else None
@@ -121,7 +122,10 @@ def region(node: Node) -> Region | None:
 
 
 def from_list(node: Node) -> Region | None:
-    """Join conditions: "or" is a union, "and" and a comma an intersection."""
+    """Join conditions: "or" is a union, "and" and a comma an intersection.
+
+    Conditions that no number meets together were meant one by one: `x < 0, x > 5`.
+    """
     parts = [region(item) for item in node.args]
     if any(part is None for part in parts):
         return None
@@ -136,6 +140,8 @@ def from_list(node: Node) -> Region | None:
     joined: Region | None = known[0]
     for part in known[1:]:
         joined = intersection(joined, part)
+    if joined and not joined.pieces and node.text == ",":
+        return Region(tuple(piece for part in known for piece in part.pieces), variable)
     return joined and Region(joined.pieces, variable)
 
 
@@ -229,11 +235,11 @@ def linear(middle: Node, name: str, pieces: tuple[Piece, ...]) -> Region | None:
     return Region(tuple(found), Node("sym", text=name))
 
 
-def outside(point: Piece) -> tuple[Piece, ...]:
-    """Return everything but a point."""
+def outside(piece: Piece) -> tuple[Piece, ...]:
+    """Return everything but a point or an interval."""
     return (
-        Piece(MINUS_INFINITY, point.low, False, False),
-        Piece(point.low, INFINITY, False, False),
+        Piece(MINUS_INFINITY, piece.low, False, not piece.low_closed),
+        Piece(piece.high, INFINITY, not piece.high_closed, False),
     )
 
 
@@ -250,12 +256,12 @@ def height(node: Node) -> float | None:
 
 
 def difference(whole: Region | None, removed: Region | None) -> Region | None:
-    """Take points out of a set."""
-    if whole is None or removed is None or any(p.low != p.high for p in removed.pieces):
+    """Take points and intervals out of a set."""
+    if whole is None or removed is None:
         return None
     joined: Region | None = whole
-    for point in removed.pieces:
-        joined = intersection(joined, Region(outside(point)))
+    for piece in removed.pieces:
+        joined = intersection(joined, Region(outside(piece)))
     return joined
 
 

@@ -17,8 +17,10 @@ from harness_tasks.graders.nodes import Node, TooLarge, contains, number, rename
 from harness_tasks.graders.numeric import equal, evaluate, precise
 from harness_tasks.graders.units import LETTERS, Unit, read_unit
 
-# A rounded irrational needs this many digits (3.14 is not pi), a rounded fraction two.
+# A rounded irrational needs this many digits (3.14 is not pi), one less where the target itself is
+# the rounded one and has no pi, a rounded fraction two.
 MIN_DIGITS = 4
+MIN_DIGITS_TARGET = 3
 MIN_DIGITS_FRACTION = 2
 # From five digits on the last one may be cut off instead of rounded.
 CUT_TOLERANCE = Fraction(5, 100_000)
@@ -83,7 +85,10 @@ def same_value(target: Node, answer: Node) -> bool | None:
         a = a._replace(
             value=Node("mul", (number(a.unit.factor), a.value)) if t.unit != a.unit else a.value
         )
-    if t.degree != a.degree:
+    if any(side.unit and side.unit.dimension == "angle" for side in (t, a)):
+        if t.degree or a.degree:
+            return same_number(in_radians(t), in_radians(a))
+    elif t.degree != a.degree:
         return same_angle(t, a)
     if t.percent != a.percent:
         return same_percent(t, a)
@@ -93,6 +98,11 @@ def same_value(target: Node, answer: Node) -> bool | None:
         if stripped is not None and not symbols(t.value):
             return same_number(t.value, stripped)
     return verdict
+
+
+def in_radians(side: Marked) -> Node:
+    """Return an angle without its mark."""
+    return Node("degree", (side.value,)) if side.degree else side.value
 
 
 def same_angle(t: Marked, a: Marked) -> bool | None:
@@ -129,6 +139,8 @@ def same_number(target: Node, answer: Node) -> bool | None:
         return same_numeral(target, answer)
     if target.kind == "ratio" and answer.kind == "ratio":
         return same_ratio(target, answer)
+    if "to" in {side.text for side in (target, answer) if side.kind == "ratio"}:
+        return False  # "5 to 6" may be a range: never five sixths
     verdict = equal(target, answer)
     if not verdict and "i" in symbols(target) and symbols(answer) - symbols(target) == {"\\omega"}:
         verdict = equal(target, replaced(answer, "\\omega", CUBE_ROOT))
@@ -160,14 +172,15 @@ def positive(node: Node) -> Node:
 def same_numeral(target: Node, answer: Node) -> bool:
     """Compare numerals: digits and base, where the answer may leave the target's base out.
 
-    A target with a base asked for that base: its value in base ten is another answer.
+    A target with a base asked for that base: its value in base ten is another answer. A target
+    without one is in base ten, whatever base the answer names.
     """
     if (target.kind == "neg") != (answer.kind == "neg"):
         return False
     t, a = positive(target), positive(answer)
     if t.kind == "base":
         return t.text == a.text and (a.kind == "num" or t.number == a.number)
-    return a.text == t.text or equal(t, a) is True
+    return equal(t, a) is True
 
 
 def same_ratio(target: Node, answer: Node) -> bool | None:
@@ -235,7 +248,8 @@ def rounded(target: Node, answer: Node) -> bool:
         return True
     if not irrational and terminates(value):
         return False
-    needed = MIN_DIGITS if irrational or a else MIN_DIGITS_FRACTION
+    has_pi = any(n.kind == "const" and n.text == "pi" for n in iterate(full))
+    needed = MIN_DIGITS if a or has_pi else MIN_DIGITS_TARGET if irrational else MIN_DIGITS_FRACTION
     if short.n_digits < needed or short.n_decimals < MIN_DIGITS_FRACTION:
         return False
     if abs(short.value - value) * 2 * 10**short.n_decimals <= 1:
@@ -321,4 +335,6 @@ def is_unit_letter(node: Node) -> bool:
     """Tell whether a node is a one-letter unit, perhaps with a power."""
     if node.kind == "pow":
         return is_unit_letter(node.args[0])
+    if node.kind == "div":  # 25 \frac{m}{s}
+        return all(map(is_unit_letter, node.args))
     return node.kind == "sym" and bool(re.fullmatch("[A-Za-z]", node.text)) and node.text in LETTERS

@@ -154,17 +154,22 @@ class Pool:
         The spare is ready when a comparison runs out of time, so that the next does not wait.
         """
         with self.lock:
+            dead = [w for w in self.idle if w.process.poll() is not None]
+            self.idle = [w for w in self.idle if w not in dead]
+        for worker in dead:  # killed from outside: no fault of this comparison
+            self.drop(worker)
+        with self.lock:
             ready = next((w for w in self.idle if w.is_ready()), None)
-            worker = ready or (self.idle[0] if self.idle else None)
-            if worker:
-                self.idle.remove(worker)
+            idle = ready or (self.idle[0] if self.idle else None)
+            if idle:
+                self.idle.remove(idle)
             needs_spare = not self.idle
-        worker = worker or self.start()
+        taken = idle or self.start()
         if needs_spare:
             spare = self.start()
             with self.lock:
                 self.idle.append(spare)
-        return worker
+        return taken
 
     def start(self) -> Worker:
         """Start a worker; it loads its libraries while we go on."""

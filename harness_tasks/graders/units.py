@@ -67,6 +67,7 @@ for names, factor, dimension in (
     ("joule", F(1), "energy"),
     ("watt", F(1), "power"),
     ("volt", F(1), "voltage"),
+    ("rad radian", F(1), "angle"),
     ("unit", F(1), "unit"),
 ):
     TABLE.update(dict.fromkeys(names.split(), (factor, dimension)))

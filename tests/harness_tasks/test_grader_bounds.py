@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -174,3 +175,25 @@ def test_importing_the_graders_loads_no_sympy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_worker_killed_from_outside_is_replaced() -> None:
+    assert math_answer.equivalent(INTEGRAL, "1").verdict is Verdict.CORRECT
+    for worker in slow.pool.all:
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait()
+    assert math_answer.equivalent(INTEGRAL, "1").verdict is Verdict.CORRECT
+
+
+def test_a_long_list_in_another_order_is_compared() -> None:
+    items = [rf"\sqrt{{{i}}} + x" for i in range(190)]
+    turned = ", ".join(reversed(items))
+    assert math_answer.equivalent(turned, ", ".join(items)).verdict is Verdict.CORRECT
+    items[7] = "x"
+    assert math_answer.equivalent(turned, ", ".join(items)).verdict is Verdict.INCORRECT
+
+
+@pytest.mark.parametrize("command", [r"\input{/etc/passwd}", "exec('x')", "lambda: 5", "\ud800"])
+def test_code_and_broken_text_are_incorrect(command: str) -> None:
+    for answer, target in ((command, "5"), ("5", command), (rf"\int {command} dx", "5")):
+        assert math_answer.equivalent(answer, target).verdict is Verdict.INCORRECT
