@@ -354,8 +354,8 @@ def from_task(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         meant = difflib.get_close_matches(name, [*FIELDS, *GENERATION_ONLY], n=1, cutoff=0.88)
         if meant:
             raise ValueError(
-                f"generation_kwargs sets {name!r}; did you mean {meant[0]!r}? A field of the server's "
-                "own goes into extra_body of --model_args"
+                f"generation_kwargs sets {name!r}; did you mean {meant[0]!r}? "
+                "A field that only the server knows goes into extra_body of --model_args"
             )
     return fields, passed_on
 

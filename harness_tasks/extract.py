@@ -37,7 +37,7 @@ HASHES = re.compile(r"####(?!#)[ \t]*(\S[^\n]{0,200}?)\s*\Z")
 FINAL_HEADING = re.compile(r"^\W*final answer\W*\n\s*", re.MULTILINE | re.IGNORECASE)
 PHRASE = re.compile(
     r"(?:\b(?:final|correct|right|best|required|desired|numerical)\s+)*\b(?P<noun>answers?|solutions?|result|option|choice)\b"
-    r"(?:\s+(?:to|of|for)\b[^.:=\n]{0,80}?)?"
+    r"(?:\s+(?:to|of|for)\b[^.:=\n,;]{0,80}?)?"
     r"[\s*_`]*(?:\bis\b|\bare\b|\bwill\s+be\b|\bwould\s+be\b|\bmust\s+be\b|\bshould\s+be\b|:|=|\bequals?\b)"
     r"(?:\s+(?:thus|therefore|then|hence|simply|just|indeed|now|equal\s+to|given\s+by|as\s+follows|option|choice))*"
     r"[\s*_`]*:?[\s*_`]*",

@@ -136,3 +136,8 @@ def test_megabytes_of_one_piece_are_read_in_linear_time(piece: str) -> None:
 )
 def test_a_text_that_stops_midway_states_nothing(text: str) -> None:
     assert extract.math_answer(text) is None
+
+
+def test_a_choice_of_something_in_an_earlier_clause_is_no_stated_choice() -> None:
+    text = "Each divisor is a choice of exponents, so this product is the number of divisors."
+    assert extract.math_answer(text) is None
