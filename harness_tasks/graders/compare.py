@@ -9,6 +9,7 @@ Example: `same(parse("1 \\pm \\sqrt{2}"), parse("1-\\sqrt2, 1+\\sqrt2"))` is Tru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 from harness_tasks.graders.equations import assigned, is_equation, same_equation
@@ -139,7 +140,7 @@ def count_signs(node: Node) -> int:
     return (node.kind == "pm") + sum(count_signs(arg) for arg in node.args)
 
 
-def signed(node: Node, signs) -> Node:  # type: ignore[no-untyped-def]
+def signed(node: Node, signs: Iterator[int]) -> Node:
     """Write out one choice of signs."""
     if node.kind != "pm":
         return Node(node.kind, tuple(signed(a, signs) for a in node.args), node.text, node.number)

@@ -74,7 +74,7 @@ COMPLEX = Field(cmath, True)
 @cache
 def precise(is_complex: bool, digits: int = DIGITS) -> Field:
     """Return the field of 60-digit numbers: a context of our own, since mpmath's is global."""
-    from mpmath import MPContext  # type: ignore[import-untyped,unused-ignore]
+    from mpmath import MPContext
 
     context = MPContext()
     context.dps = digits
