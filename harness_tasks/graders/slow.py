@@ -28,7 +28,7 @@ from pathlib import Path
 
 from harness_tasks.graders.grade import GraderError
 
-LIMIT_S = 0.6
+LIMIT_S = 0.45
 START_LIMIT_S = 60.0
 MAX_WORKERS = 4
 MAX_CHARS = 600
