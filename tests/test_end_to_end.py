@@ -80,17 +80,19 @@ def test_every_sample_is_found_in_the_log(task: str, road: dict[str, tuple[Path,
 
 
 @pytest.mark.parametrize(("form", "stream"), OTHER_FORMS)
+@pytest.mark.parametrize("arm", ["base", "student"])
 @pytest.mark.parametrize("task", PAIRS)
 def test_every_wire_form_gives_the_same_samples(
     task: str,
+    arm: str,
     form: str,
     stream: bool,
     road: dict[str, tuple[Path, Path]],
     tmp_path: Path,
 ) -> None:
-    student = road[task][1]
-    other = evaluate(student / "student.jsonl", task, tmp_path, form=form, stream=stream)
-    assert seen(samples(other)) == seen(samples(student))
+    walked = road[task][0].with_name(arm)
+    other = evaluate(walked / f"{arm}.jsonl", task, tmp_path, form=form, stream=stream)
+    assert seen(samples(other)) == seen(samples(walked))
 
 
 def seen(graded: dict[int, dict[str, Any]]) -> dict[int, tuple[Any, ...]]:
