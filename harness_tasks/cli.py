@@ -63,7 +63,6 @@ def run(
     runs/NAME, and runs/NAME/manifest.json says what was measured. A second call with the same
     settings and other tasks adds to the run.
     """
-    from harness_tasks.chat_reply import UpstreamError
     from harness_tasks.plan import RunOptions
     from harness_tasks.run import run as evaluate
 
@@ -76,7 +75,7 @@ def run(
             raise
         click.echo(str(pressed) or "interrupted before the run began", err=True)
         sys.exit(INTERRUPTED)
-    except (ValueError, ImportError, UpstreamError) as wrong:
+    except (ValueError, ImportError) as wrong:
         stop(wrong, debug, code=2)
     except Exception as failed:  # noqa: BLE001 - the process ends here; --debug shows all of it
         stop(failed, debug, code=1)

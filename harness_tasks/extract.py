@@ -134,11 +134,6 @@ def boxed(text: str) -> str | None:
     return answer if answer and len(answer) <= MAX_ANSWER_CHARS else None
 
 
-def has_open_box(text: str) -> bool:
-    """Tell whether the last box of the text was never closed."""
-    return find_boxes(text).open_after
-
-
 def math_answer(answer_text: str) -> str | None:
     r"""Return the final answer of a mathematical solution, None where it states none.
 

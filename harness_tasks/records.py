@@ -126,6 +126,8 @@ def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> int:
     n_rows = 0
     with open_bytes(Path(path), "wb") as out:
         for row in rows:
-            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            line = json.dumps(row, ensure_ascii=False) + "\n"
+            # A lone surrogate, which model output can hold, becomes JSON's own escape of it.
+            out.write(line.encode(errors="backslashreplace"))
             n_rows += 1
     return n_rows

@@ -107,11 +107,6 @@ def agree(left: Node, right: Node) -> bool:
         return True
 
 
-def name_of(node: Node) -> Node:
-    """Return the left side of an assignment, its bound variables named by position."""
-    return oriented(node).args[0]
-
-
 def bound_names(name: Node) -> list[str]:
     """Return the variables that a left side such as `f(x, y)` or `P(x)` binds."""
     if name.kind == "call":

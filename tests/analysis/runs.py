@@ -8,6 +8,7 @@ from typing import Any
 
 from harness_tasks.reasoning import split
 from harness_tasks.records import SampleRecord, Verdict
+from proxy.exchange import Exchange, messages_sha256
 
 TIME = "2026-01-31T10-00-00.000000"
 Row = dict[str, Any]
@@ -30,6 +31,21 @@ def foreign_row(
         metric: value,
         **more,
     }
+
+
+def exchange(doc_id: int, **fields: Any) -> Exchange:
+    """Return the student's exchange of a doc, under an id that no sample names."""
+    messages = [{"role": "user", "content": f"question {doc_id}"}]
+    return Exchange(
+        request_id=f"proxy-{doc_id}",
+        started_at="2026-01-31T10:00:00+00:00",
+        endpoint="/v1/chat/completions",
+        upstream="http://127.0.0.1:1",
+        model_served="student-model",
+        messages=messages,
+        messages_sha256=messages_sha256(messages),
+        **fields,
+    )
 
 
 def record(index: int, verdict: str, **more: Any) -> Row:

@@ -5,8 +5,8 @@ from typing import Any
 
 from analysis.compare import Comparison, Options, compare
 from analysis.load import Choice, read_arm
-from proxy.exchange import Exchange, messages_sha256, to_line
-from tests.analysis.runs import our_row, pair_of_runs
+from proxy.exchange import to_line
+from tests.analysis.runs import exchange, our_row, pair_of_runs
 
 API = {"model": "local-chat-completions"}  # lm-eval's own client, which keeps the content only
 
@@ -24,19 +24,8 @@ def by_api(verdict: str, text: str) -> list[Any]:
 
 
 def log(folder: Path, **more: Any) -> Path:
-    messages = [{"role": "user", "content": "question 0"}]
-    exchange = Exchange(
-        request_id="proxy-1",
-        started_at="2026-01-31T10:00:00+00:00",
-        endpoint="/v1/chat/completions",
-        upstream="http://127.0.0.1:1",
-        model_served="student-model",
-        messages=messages,
-        messages_sha256=messages_sha256(messages),
-        **more,
-    )
     path = folder / "exchanges-1.jsonl"
-    path.write_bytes(to_line(exchange))
+    path.write_bytes(to_line(exchange(0, **more)))
     return path
 
 

@@ -9,7 +9,8 @@ from analysis.compare import Comparison, Options, compare
 from analysis.exchanges import measure
 from analysis.load import Choice, read_arm
 from analysis.volume import VolumeFigure, reasoning_share
-from proxy.exchange import Exchange, messages_sha256, to_line
+from proxy.exchange import Exchange, to_line
+from tests.analysis import runs
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs
 
 THOUGHT = "<think>why why why why why</think>four"
@@ -26,23 +27,13 @@ def figures(comparison: Comparison) -> dict[str, VolumeFigure]:
 
 
 def exchange(doc_id: int, **more: Any) -> Exchange:
-    messages = [{"role": "user", "content": f"question {doc_id}"}]
     fields: dict[str, Any] = {
         "content": "four",
         "reasoning": "because",
         "finish_reason": "stop",
         **more,
     }
-    return Exchange(
-        request_id=f"proxy-{doc_id}",
-        started_at="2026-01-31T10:00:00+00:00",
-        endpoint="/v1/chat/completions",
-        upstream="http://127.0.0.1:1",
-        model_served="student-model",
-        messages=messages,
-        messages_sha256=messages_sha256(messages),
-        **fields,
-    )
+    return runs.exchange(doc_id, **fields)
 
 
 def log(folder: Path, *exchanges: Exchange) -> Path:

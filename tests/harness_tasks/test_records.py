@@ -125,3 +125,9 @@ def test_torn_gzip_gives_its_whole_lines_and_then_an_error(tmp_path: Path) -> No
     assert next(rows) == {"a": 1}
     with pytest.raises(ValueError, match=r"rows\.jsonl\.gz: damaged gzip after line \d"):
         list(rows)
+
+
+def test_a_lone_surrogate_is_written_as_an_escape_and_read_back(tmp_path: Path) -> None:
+    rows = [{"text": "cut \ud83d here"}]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert list(read_jsonl(tmp_path / "rows.jsonl")) == rows
