@@ -1,60 +1,130 @@
-"""The proxy as an ASGI application: its own routes, and everything else forwarded.
+"""The proxy put together: its own pages, who may pass, and everything else forwarded.
 
-Owns `/healthz`, what cannot be passed on (websockets, CONNECT) and the lifespan.
-Refuses to own forwarding (forward) and serving (serve).
+Owns `/healthz`, `/metrics`, `/_distill/stats`, the token, what cannot be passed on (websockets,
+CONNECT), and the life of a proxy from its first request to the end of its drain.
+Refuses to own forwarding (forward), connections (server) and what the pages say (stats, metrics).
 
-    app = create_app(config, UpstreamClient(config), Ledger(ExchangeLog.create(...)))
+    await serve_proxy(config, log, ledger, listener, on_ready)    # until SIGTERM or SIGINT
 """
 
 from __future__ import annotations
 
-from typing import Any
+import hmac
+import socket
+import sys
+from collections.abc import Callable
 
-from proxy.asgi import App, Receive, Scope, Send, answer_lifespan, error_body, send_json
 from proxy.config import ProxyConfig
-from proxy.exchange import Outcome
-from proxy.forward import Forwarding, Ledger, Upstream
+from proxy.forward import Forwarding, Gateway
+from proxy.http1 import Headers, RequestHead
+from proxy.log import ExchangeLog
+from proxy.metrics import CONTENT_TYPE, render
+from proxy.routes import RouteTable
+from proxy.serve import serve
+from proxy.server import Handler, Request, Server
+from proxy.stats import Ledger, health_document, stats_document
 
-HEALTH_PATH = "/healthz"
-
-
-def create_app(config: ProxyConfig, upstream: Upstream, ledger: Ledger) -> App:
-    """Return the application that forwards to `upstream` and records in the ledger's log."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send, upstream.aclose)
-        elif scope["path"] == HEALTH_PATH and scope["method"] in ("GET", "HEAD"):
-            await send_health(send, config, ledger)
-        elif reason := unsupported(scope):
-            close = [(b"connection", b"close")]
-            await send_json(send, 501, error_body(reason, "not_supported"), close)
-        else:
-            await Forwarding(scope, receive, send, config, ledger).run(upstream)
-
-    return app
+HEALTH_PATH = b"/healthz"
+METRICS_PATH = b"/metrics"
+STATS_PATH = b"/_distill/stats"
+MODELS_PATH = b"/v1/models"
+NO_WEBSOCKETS = "distill-proxy does not pass websockets on; send plain HTTP requests"
+NO_FORWARD_PROXY = "distill-proxy is no forward proxy; use its address as the server's base URL"
+NO_TOKEN = "this proxy asks for its token, as `Authorization: Bearer TOKEN`"
+SWITCH_INTERVAL_S = 0.0005
+"""The log's thread needs the interpreter for microseconds at a time; by default it would wait 5 ms
+for it while the event loop is busy."""
 
 
-def unsupported(scope: Scope) -> str | None:
+def create_handler(gateway: Gateway) -> Handler:
+    """Return what answers each request."""
+
+    async def handle(request: Request) -> None:
+        head: RequestHead | None = request.head
+        path = request.head.target.partition(b"?")[0]
+        reads = request.head.method in ("GET", "HEAD")
+        if reads and path == HEALTH_PATH:
+            send_health(request, gateway)
+        elif (head := admitted(request.head, gateway.config.token)) is None:
+            request.refuse(401, NO_TOKEN, "authentication_error")
+        elif (reason := unsupported(request.head)) is not None:
+            request.keep_alive = False
+            request.refuse(501, reason, "not_supported")
+        elif not (reads and send_page(request, path, gateway)):
+            await Forwarding(request, head, gateway).run()
+
+    return handle
+
+
+def unsupported(head: RequestHead) -> str | None:
     """Return why a request cannot be passed on, None when it can."""
-    upgrades = [value.lower() for name, value in scope["headers"] if name == b"upgrade"]
-    if b"websocket" in upgrades:
-        return "distill-proxy does not pass websockets on; send plain HTTP requests"
-    if scope["method"] == "CONNECT" or not scope["raw_path"].startswith((b"/", b"*")):
-        return "distill-proxy is no forward proxy; use its address as the server's base URL"
+    if b"websocket" in [value.lower() for value in head.values(b"upgrade")]:
+        return NO_WEBSOCKETS
+    if head.method == "CONNECT" or not head.target.startswith((b"/", b"*")):
+        return NO_FORWARD_PROXY
     return None
 
 
-async def send_health(send: Send, config: ProxyConfig, ledger: Ledger) -> None:
+def admitted(head: RequestHead, token: str | None) -> RequestHead | None:
+    """Return the request as it goes on, without the proxy's own token; None where that is missing.
+
+    A client that needs Authorization for the server sends the token as Proxy-Authorization, which
+    never goes on.
+    """
+    if token is None:
+        return head
+    wanted = b"bearer " + token.encode()
+    kept: Headers = []
+    passes = False
+    for name, value in head.headers:
+        lowered = name.lower()
+        if lowered in (b"authorization", b"proxy-authorization"):
+            scheme, space, rest = value.partition(b" ")
+            if hmac.compare_digest(scheme.lower() + space + rest.strip(), wanted):
+                passes = True
+                continue
+        kept.append((name, value))
+    return RequestHead(head.method, head.target, kept) if passes else None
+
+
+def send_page(request: Request, path: bytes, gateway: Gateway) -> bool:
+    """Answer one of the proxy's own pages; False where the path is none of them."""
+    if path == METRICS_PATH:
+        page = render(gateway.ledger, gateway.log)
+        request.answer(200, page, [(b"Content-Type", CONTENT_TYPE.encode())])
+    elif path == STATS_PATH:
+        request.answer_json(200, stats_document(gateway.ledger, gateway.log))
+    elif path == MODELS_PATH and gateway.routes.rest is None:
+        request.answer_json(200, list_routes(gateway.routes))
+    else:
+        return False
+    return True
+
+
+def send_health(request: Request, gateway: Gateway) -> None:
     """Answer /healthz: 200 while records can be written, 503 after one could not."""
-    failure = ledger.log.failure
-    body: dict[str, Any] = {
-        "status": "ok" if failure is None else f"log cannot be written: {failure}",
-        "upstream": config.upstream.url,
-        "in_flight": ledger.in_flight,
-        "exchanges": {outcome.value: ledger.outcomes[outcome] for outcome in Outcome},
-        "log_failures": ledger.n_log_failures,
-        "log": str(ledger.log.path),
-        "durability": config.durability.value,
-    }
-    await send_json(send, 200 if failure is None else 503, body)
+    status = 200 if gateway.log.failure is None else 503
+    request.answer_json(status, health_document(gateway.ledger, gateway.log))
+
+
+def list_routes(routes: RouteTable) -> dict[str, object]:
+    """Return the routes' names as a list of models, where no single server could be asked."""
+    rows = [{"id": name, "object": "model", "owned_by": "distill-proxy"} for name in routes.named]
+    return {"object": "list", "data": rows}
+
+
+async def serve_proxy(
+    config: ProxyConfig,
+    log: ExchangeLog,
+    ledger: Ledger,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT and the end of the drain; see `serve`."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    routes = RouteTable(config)
+    ledger.replicas = routes.replicas
+    gateway = Gateway(config, routes, log, ledger, log.config.on_failure)
+    server = Server(create_handler(gateway), config.stall_timeout_s)
+    await serve(server, listener, on_ready, config.grace_s)
+    routes.close()

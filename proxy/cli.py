@@ -1,135 +1,227 @@
-"""`distill-proxy`: stand between a client and a model server, and keep what passes.
+"""`distill-proxy`: stand between clients and model servers, and keep what passes.
 
-Owns the command line. Refuses to own everything else; the server's libraries load when it starts.
+Owns the options of the server. Refuses to own serving (session), whose libraries load when it
+starts, and the commands that read logs (log_cli).
 
     distill-proxy --upstream http://127.0.0.1:8080 --listen 127.0.0.1:8766 --log runs/base/
+    distill-proxy verify runs/base/
 """
 
 from __future__ import annotations
 
-import socket
-import sys
+import os
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import click
 
-from proxy.config import Durability, ProxyConfig, Upstream, parse_listen, parse_upstream
+from proxy.config import (
+    Compression,
+    Durability,
+    LogConfig,
+    OnLogFailure,
+    ProxyConfig,
+    parse_bytes,
+    parse_duration_s,
+    parse_limit_s,
+    parse_listen,
+    parse_names,
+    parse_routes,
+    parse_token,
+)
+from proxy.log_cli import COMMANDS
 
-PROBE_S = 2.0
+TOKEN_VARIABLE = "DISTILL_PROXY_TOKEN"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def words(kind: type[StrEnum]) -> click.Choice[str]:
+    """Return an option's type that takes the values of an enumeration."""
+    return click.Choice([item.value for item in kind])
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options as typed."""
+
+    upstream: tuple[str, ...]
+    route: tuple[str, ...]
+    listen: str
+    log: Path | None
+    durability: str
+    rotate_size: str
+    rotate_time: str
+    compress: str
+    on_log_failure: str
+    redact: tuple[str, ...]
+    token: str | None
+    grace: str | None
+    upstream_timeout: str | None
+    quiet: bool
+
+    def proxy_config(self) -> ProxyConfig:
+        """Return the settings of the server.
+
+        Raises:
+            ValueError: an option that cannot be read.
+        """
+        return ProxyConfig(
+            routes=parse_routes(self.upstream, self.route),
+            redacted=parse_names(self.redact),
+            token=self.read_token(),
+            upstream_timeout_s=parse_limit_s(self.upstream_timeout, "--upstream-timeout", 0.1),
+            grace_s=parse_limit_s(self.grace, "--grace", 0.0),
+        )
+
+    def read_token(self) -> str | None:
+        """Return the token of the option, else of the environment."""
+        if self.token is not None:
+            return parse_token(self.token, "--token")
+        return parse_token(os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE)
+
+    def log_config(self) -> LogConfig:
+        """Return the settings of the log.
+
+        Raises:
+            ValueError: an option that is missing or cannot be read.
+        """
+        if self.log is None:
+            raise ValueError("--log FOLDER is missing: where the exchange log goes")
+        return LogConfig(
+            folder=self.log,
+            durability=Durability(self.durability),
+            rotate_bytes=parse_bytes(self.rotate_size, "--rotate-size"),
+            rotate_s=parse_duration_s(self.rotate_time, "--rotate-time", 1.0),
+            compression=Compression(self.compress),
+            on_failure=OnLogFailure(self.on_log_failure),
+        )
+
+
+@click.group(
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND [ARGS]...]",
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.option(
     "--upstream",
-    required=True,
+    multiple=True,
     metavar="URL",
-    help="The model server, such as http://127.0.0.1:8080 (without /v1).",
+    help="The model server, such as http://127.0.0.1:8080 (without /v1). Several are replicas: "
+    "each request goes to the least loaded.",
+)
+@click.option(
+    "--route",
+    multiple=True,
+    metavar="NAME=URL",
+    help="A server for requests whose model is NAME or whose path begins with /NAME/. The same "
+    "name again adds a replica; --upstream takes the other requests.",
 )
 @click.option(
     "--listen",
     default="127.0.0.1:8766",
-    show_default=True,
     metavar="HOST:PORT",
     help="Where clients connect; port 0 picks a free one.",
 )
 @click.option(
     "--log",
-    "log_dir",
-    required=True,
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Where the exchange log goes; each process writes a file of its own.",
+    help="Where the exchange log goes; several proxies may share a folder.",
 )
 @click.option(
     "--durability",
-    type=click.Choice([item.value for item in Durability]),
-    default=Durability.OS.value,
-    show_default=True,
-    help="os: a record survives kill -9 of the proxy. fsync: it survives a power cut, and each "
-    "answer waits for the disk.",
+    type=words(Durability),
+    default=Durability.GROUP.value,
+    help="What a record survives before its answer ends. group: power cuts, records that wait "
+    "together share one sync. fsync: the same, a sync for each. os: kill -9 of the proxy.",
+)
+@click.option(
+    "--rotate-size", default="256MB", metavar="SIZE", help="Begin a new file at this size."
+)
+@click.option(
+    "--rotate-time", default="1h", metavar="TIME", help="Begin a new file after this time."
+)
+@click.option(
+    "--compress",
+    type=words(Compression),
+    default=Compression.ZSTD.value,
+    help="What becomes of a file of the log once it is closed.",
+)
+@click.option(
+    "--on-log-failure",
+    type=words(OnLogFailure),
+    default=OnLogFailure.REFUSE.value,
+    help="While the log cannot be written (disk full): refuse requests with status 503, or pass "
+    "them on without a record.",
+)
+@click.option(
+    "--redact",
+    multiple=True,
+    metavar="NAME",
+    help="A further field of queries and bodies that never reaches the log. May be repeated.",
+)
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="What clients must send as a bearer token. Every user of this machine can see a command "
+    f"line: better set {TOKEN_VARIABLE} in the environment.",
 )
 @click.option(
     "--grace",
-    "grace_s",
-    type=click.IntRange(0, 86400),
-    default=10,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long running answers may go on after SIGTERM or Ctrl-C.",
+    metavar="TIME",
+    help="How long running answers may go on after SIGTERM or Ctrl-C, such as 30s; without it, "
+    "until they end. A second signal ends them at once.",
 )
-@click.option("--quiet", is_flag=True, help="Print the address only, no log path and no summary.")
+@click.option(
+    "--upstream-timeout",
+    metavar="TIME",
+    help="Give up when a server sends nothing for so long, such as 10m; without it, never.",
+)
+@click.option("--quiet", is_flag=True, help="Print the address and warnings only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-def main(
-    upstream: str,
-    listen: str,
-    log_dir: Path,
-    durability: str,
-    grace_s: int,
-    quiet: bool,
-    debug: bool,
-) -> None:
+@click.pass_context
+def main(context: click.Context, /, debug: bool, **options: Any) -> None:
     """Pass every request on to a model server unchanged, and log each generation.
 
-    The client sees what the server sent, byte for byte and as it comes. Every chat or legacy
-    completion becomes one line in FOLDER/exchanges-*.jsonl, on disk before the client has the end
-    of its answer. GET /healthz tells the counts.
+    The client sees what the server sent, byte for byte and as it comes. Every generation becomes
+    one line in FOLDER/exchanges-*.jsonl, safe before the client has the end of its answer.
+    GET /healthz, /metrics and /_distill/stats tell how it is doing; the commands read the log.
     """
+    if context.invoked_subcommand is not None:
+        refuse_mixture(context)
+        return
     try:
-        config = ProxyConfig(
-            upstream=parse_upstream(upstream),
-            log_dir=log_dir,
-            durability=Durability(durability),
-            grace_s=grace_s,
-        )
-        run_proxy(config, listen, quiet)
+        chosen = Options(**options)
+        config, log_config = chosen.proxy_config(), chosen.log_config()
+        address = parse_listen(chosen.listen)
+        from proxy.session import Session
+
+        Session(config, log_config, address, chosen.quiet).run()
     except ValueError as error:
         if debug:
             raise
         raise click.UsageError(str(error)) from error
 
 
-def run_proxy(config: ProxyConfig, listen_at: str, quiet: bool) -> None:
-    """Serve until a signal.
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def refuse_mixture(context: click.Context) -> None:
+    """Say so when options of the server stand before a command, which takes none of them.
 
     Raises:
-        ValueError: the address or the log folder cannot be used.
+        UsageError: there are some.
     """
-    from proxy.app import create_app
-    from proxy.forward import Ledger
-    from proxy.log import ExchangeLog
-    from proxy.serve import address_of, listen, serve
-    from proxy.upstream import UpstreamClient
-
-    address = parse_listen(listen_at)
-    listener = listen(address)
-    with listener:
-        log = ExchangeLog.create(config.log_dir, config.durability)
-        ledger = Ledger(log)
-
-        def announce() -> None:
-            print(f"listening on {address_of(listener).url}", flush=True)
-            if not quiet:
-                print(f"logging to {log.path}", flush=True)
-            warn_if_absent(config.upstream)
-
-        try:
-            app = create_app(config, UpstreamClient(config), ledger)
-            serve(app, listener, config.grace_s, announce)
-        finally:
-            log.close()
-    if not quiet:
-        counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(ledger.outcomes.items()))
-        print(f"stopped; exchanges: {counts or 'none'}; log: {log.path}", flush=True)
-
-
-def warn_if_absent(upstream: Upstream) -> None:
-    """Say so when nothing answers at the upstream yet; the proxy starts nevertheless."""
-    try:
-        socket.create_connection((upstream.host, upstream.port), timeout=PROBE_S).close()
-    except OSError as error:
-        print(
-            f"warning: no server at {upstream.url} yet ({error.strerror or error}); "
-            "requests get status 502 until there is one",
-            file=sys.stderr,
-            flush=True,
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [
+        parameter.opts[0]
+        for parameter in main.params
+        if parameter.name and context.get_parameter_source(parameter.name) is typed
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)} cannot stand before {context.invoked_subcommand}; "
+            f"see distill-proxy {context.invoked_subcommand} --help"
         )

@@ -13,16 +13,28 @@ from __future__ import annotations
 import glob
 import gzip
 import hashlib
+import io
 import json
+import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO, cast
 
-SCHEMA_VERSION = 1
-LOG_PATTERNS = ("exchanges-*.jsonl", "exchanges-*.jsonl.gz")
-MAX_LINE_BYTES = 512 * 1024 * 1024
+SCHEMA_VERSION = 2
+READABLE_SCHEMAS = (1, 2)
+"""Schema 2 added fields; a record of schema 1 reads with their defaults."""
+ZSTD_SUFFIX = ".zst"
+PACKED_SUFFIXES = (ZSTD_SUFFIX, ".gz")
+PLAIN_PATTERN = "exchanges-*.jsonl"
+LOG_PATTERNS = (PLAIN_PATTERN, *(PLAIN_PATTERN + suffix for suffix in PACKED_SUFFIXES))
+MAX_LINE_BYTES = 256 * 1024 * 1024
+LINE_TOO_LONG = b"(a line of more than 256 MiB)\n"
+"""What stands for such a line, which no proxy writes; it is not kept in memory."""
+READ_BYTES = 1024 * 1024
 
 
 class Outcome(StrEnum):
@@ -62,6 +74,9 @@ class Exchange:
     endpoint: str
     """The request's path, percent-encoding as sent, without its query."""
     upstream: str
+    """The server that was asked, as a URL; of several replicas the one that was chosen."""
+    route: str | None = None
+    """The route's name (`--route NAME=URL`); None for `--upstream`."""
     model_requested: str | None = None
     model_served: str | None = None
     messages: list[Any] | None = None
@@ -75,6 +90,9 @@ class Exchange:
     content: str | None = None
     reasoning: str | None = None
     reasoning_source: str | None = None
+    reasoning_state: str | None = None
+    """How harness_tasks.reasoning splits the answer (closed, unclosed, server_split, ...); None
+    where there is no chat answer to split."""
     finish_reason: str | None = None
     usage: dict[str, Any] | None = None
     ttft_s: float | None = None
@@ -83,6 +101,13 @@ class Exchange:
     """From started_at to the last byte of the answer, as the proxy saw it."""
     n_chunks: int = 0
     """SSE events that carried a piece of the answer; 0 when it was not streamed."""
+    gaps_s: dict[str, float] | None = None
+    """Time between successive pieces of a stream: `p50`, `p90`, `p99`, `max`; None below two
+    pieces. Pieces that came in one read of the socket have gaps of 0."""
+    request_bytes: int = 0
+    """Of the request's body as the client sent it, without framing."""
+    response_bytes: int = 0
+    """Of the answer's body as the server sent it (compressed where it was), without framing."""
     outcome: str = Outcome.COMPLETE
     error: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -110,9 +135,9 @@ class Exchange:
         if not isinstance(row, dict):
             raise ValueError(f"an exchange must be a JSON object, got {type(row).__name__}")
         schema = row.get("schema")
-        if schema != SCHEMA_VERSION:
+        if schema not in READABLE_SCHEMAS:
             raise ValueError(
-                f"exchange schema must be {SCHEMA_VERSION}, got {schema!r}; "
+                f"exchange schema must be one of {READABLE_SCHEMAS}, got {schema!r}; "
                 "read the log with the distill-eval version that wrote it"
             )
         known = {name: row[name] for name in FIELD_TYPES if name in row}
@@ -137,6 +162,8 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
             "content",
             "reasoning",
             "reasoning_source",
+            "reasoning_state",
+            "route",
             "finish_reason",
             "error",
         ),
@@ -150,6 +177,9 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "ttft_s": (float, int, type(None)),
     "duration_s": (float, int),
     "n_chunks": (int,),
+    "gaps_s": (dict, type(None)),
+    "request_bytes": (int,),
+    "response_bytes": (int,),
     "outcome": TEXT,
     "extra": (dict,),
     "schema": (int,),
@@ -209,22 +239,21 @@ class ExchangeReader(Iterator[Exchange]):
     def read(self, files: Iterable[Path]) -> Iterator[Exchange]:
         """Yield the exchanges of all files in order."""
         for path in files:
-            with open_log(path) as stream:
-                yield from self.read_file(path, stream)
+            yield from self.read_file(path)
 
-    def read_file(self, path: Path, stream: BinaryIO) -> Iterator[Exchange]:
+    def read_file(self, path: Path) -> Iterator[Exchange]:
         """Yield the exchanges of one file.
 
         Raises:
             ValueError: a line that is no exchange, named by file and line.
         """
-        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES), b""), start=1):
-            if not line.strip():
+        for number, line in iter_lines(path):
+            if line.isspace():
                 continue
             try:
                 exchange = Exchange.from_json(json.loads(line))
             except (ValueError, RecursionError) as error:
-                if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+                if not line.endswith(b"\n"):
                     self.torn.append(path)
                     return
                 raise ValueError(f"{path}:{number}: {error}") from error
@@ -233,14 +262,16 @@ class ExchangeReader(Iterator[Exchange]):
 
 
 def read_exchanges(paths: str | Path | Iterable[str | Path]) -> ExchangeReader:
-    """Return a reader over log files, folders of log files and glob patterns, `.gz` too.
+    """Return a reader over log files, folders of log files and glob patterns, packed ones too.
+
+    A file that several paths stand for, or that is there in two forms, is read once.
 
     Raises:
         ValueError: a path that names no log file (at once), a line that is no exchange (later).
     """
     if isinstance(paths, str | Path):
         paths = [paths]
-    return ExchangeReader([file for path in paths for file in find_logs(path)])
+    return ExchangeReader(one_form_each(file for path in paths for file in find_logs(path)))
 
 
 def find_logs(path: str | Path) -> list[Path]:
@@ -251,20 +282,139 @@ def find_logs(path: str | Path) -> list[Path]:
     """
     place = Path(path)
     if place.is_dir():
-        found = sorted(file for pattern in LOG_PATTERNS for file in place.glob(pattern))
+        # The plain ones first: one that is compressed meanwhile is in either list or in both.
+        found = [file for pattern in LOG_PATTERNS for file in place.glob(pattern)]
         if not found:
-            raise ValueError(f"no {LOG_PATTERNS[0]} in the folder {str(path)!r}")
-        return found
+            raise ValueError(f"no {PLAIN_PATTERN} in the folder {str(path)!r}")
+        return sorted(one_form_each(found), key=plain_name)
     if place.exists():
         return [place]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    if packed := packed_form(place):
+        return [packed]
+    # Twice: one that is compressed during the first look may be in neither form in it.
+    names = {*glob.glob(str(path), recursive=True), *glob.glob(str(path), recursive=True)}
+    found = [Path(name) for name in sorted(names) if not name.endswith(".torn")]
     if not found:
         raise ValueError(f"no exchange log at {str(path)!r}; give a file, a folder or a pattern")
-    return [file for place in found for file in (find_logs(place) if place.is_dir() else [place])]
+    files = [file for place in found for file in (find_logs(place) if place.is_dir() else [place])]
+    return one_form_each(files)
+
+
+def one_form_each(files: Iterable[Path]) -> list[Path]:
+    """Return each log file once: for a moment, or after a crash, it is there plain and packed."""
+    chosen: dict[Path, Path] = {}
+    for file in files:
+        plain = plain_name(file)
+        if plain not in chosen or file == plain:  # the plain one has everything in any case
+            chosen[plain] = file
+    return list(chosen.values())
+
+
+def plain_name(path: Path) -> Path:
+    """Return what a log file is called before it is compressed."""
+    return path.with_suffix("") if path.suffix in PACKED_SUFFIXES else path
+
+
+def packed_form(path: Path) -> Path | None:
+    """Return the compressed form of a log file, None when there is none."""
+    forms = (path.with_name(path.name + suffix) for suffix in PACKED_SUFFIXES if path.name)
+    return next((form for form in forms if form.exists()), None)
+
+
+def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a log file with their numbers from 1, each with its newline.
+
+    Only the last may lack its newline: a crash cut it, or it is being written. It is `b""` when a
+    compressed file is cut and nothing is left of the line where it is. LINE_TOO_LONG stands for a
+    line of more than MAX_LINE_BYTES, so that memory is bounded whatever the file holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a compressed file is damaged, named by file and line.
+    """
+    number = 1
+    held: list[bytes] = []
+    n_bytes = 0
+    cut = False
+    with open_log(path) as stream:
+        pieces = read_pieces(stream)
+        while True:
+            try:
+                piece = next(pieces, b"")
+            except EOFError:
+                piece, cut = b"", True
+            except ValueError as error:
+                raise ValueError(f"{path}:{number}: {error}") from error
+            if not piece:
+                break
+            for part in io.BytesIO(piece):
+                n_bytes += len(part)
+                held.append(part)
+                if n_bytes > MAX_LINE_BYTES:
+                    held = [LINE_TOO_LONG]
+                if part.endswith(b"\n"):
+                    yield number, b"".join(held)
+                    number, n_bytes = number + 1, 0
+                    held.clear()
+    if held or cut:
+        yield number, b"".join(held)
+
+
+def read_pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield what a log file holds, unpacked, in pieces of at most READ_BYTES.
+
+    Raises:
+        EOFError: a compressed file is cut.
+        ValueError: a compressed file is damaged.
+    """
+    damaged: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
+    if not isinstance(stream, gzip.GzipFile | io.BufferedReader):
+        damaged = (zstd_module().ZstdError,)
+    # one read at a time, so that an end that is cut takes nothing with it that came before
+    reader = cast(io.BufferedReader, stream)
+    while True:
+        try:
+            piece = reader.read1(READ_BYTES)
+        except damaged as error:
+            raise ValueError(f"the compressed data is damaged: {error}") from error
+        if not piece:
+            return
+        yield piece
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log file for reading bytes, unpacking `.gz`."""
+    """Open a log file for reading bytes, unpacking `.zst` and `.gz`.
+
+    One that was compressed since it was found is opened under its new name.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
     if path.suffix == ".gz":
         return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")
+    if path.suffix == ZSTD_SUFFIX:
+        return cast(BinaryIO, zstd_module().ZstdFile(path, "rb"))
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        packed = packed_form(path)
+        if packed is None:
+            raise
+        return open_log(packed)
+
+
+def zstd_module() -> ModuleType:
+    """Return Python's zstd module: in the standard library from 3.14 on, else its backport.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        return zstd
+    try:
+        from backports import zstd
+    except ImportError as error:
+        raise ImportError("a .zst log needs: pip install backports.zstd") from error
+    return zstd

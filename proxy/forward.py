@@ -1,7 +1,8 @@
 """One request through the proxy: body to the server, answer to the client, record to the log.
 
 Owns the order of these three, and what happens when either side goes away.
-Refuses to own HTTP itself (upstream, the ASGI server) and what a record says (recorder).
+Refuses to own HTTP itself (server, upstream), the choice of a server (routes) and what a record
+says (recorder).
 
 What is guaranteed (for generation endpoints; others are passed on without a record):
 
@@ -15,7 +16,8 @@ What is guaranteed (for generation endpoints; others are passed on without a rec
 - Where the answer breaks off, the client's connection is broken too, never ended cleanly, and the
   record holds what had come.
 - When the client goes away, the request at the server is cancelled and the record says client_cut.
-- A record that cannot be written ends in a broken or refused answer, never in a silent gap.
+- A record that cannot be written ends in a broken or refused answer, never in a silent gap (unless
+  `--on-log-failure pass` asked for one).
 """
 
 from __future__ import annotations
@@ -23,222 +25,330 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Protocol
+from dataclasses import dataclass
 
-from proxy.asgi import Receive, Scope, Send, error_body, send_json
-from proxy.config import ProxyConfig
+from proxy.config import OnLogFailure, ProxyConfig
+from proxy.http1 import BODYLESS, LAST_CHUNK, RequestHead, chunk_bytes, request_bytes
 from proxy.log import ExchangeLog
 from proxy.recorder import Ending, Recorder, is_generation
-from proxy.upstream import RequestHead, UpstreamError, UpstreamResponse
+from proxy.routes import Replica, RouteState, RouteTable
+from proxy.server import ClientGone, Request
+from proxy.stats import Ledger
+from proxy.upstream import (
+    ConnectError,
+    Response,
+    UpstreamConnection,
+    UpstreamError,
+    may_repeat,
+)
 
-BODYLESS = {204, 304}
-STATUSES = range(200, 600)
-"""Of final answers; others (101, 999) have no meaning that could be passed on."""
 STOPPED = "the proxy was stopped before the answer's end"
 GONE = "the client closed the connection"
 
 
-class Upstream(Protocol):
-    """What the proxy needs of the server's side."""
+@dataclass(frozen=True)
+class Gateway:
+    """What all requests share."""
 
-    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None) -> UpstreamResponse:
-        """Send a request; UpstreamError where no answer begins."""
-
-    async def aclose(self) -> None:
-        """Close what is open."""
-
-
-class ClientGone(Exception):
-    """The client closed its connection while its request was being read."""
+    config: ProxyConfig
+    routes: RouteTable
+    log: ExchangeLog
+    ledger: Ledger
+    on_log_failure: OnLogFailure = OnLogFailure.REFUSE
 
 
-class Ledger:
-    """What the proxy counted since it started, and its log."""
-
-    def __init__(self, log: ExchangeLog) -> None:
-        self.log = log
-        self.in_flight = 0
-        self.outcomes: Counter[str] = Counter()
-        self.n_log_failures = 0
+class Refused(Exception):
+    """The request is not passed on; `args` are the status, the reason and its kind."""
 
 
 class Forwarding:
     """One request and its answer."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, config: ProxyConfig, ledger: Ledger
-    ) -> None:
-        self.scope = scope
-        self.receive = receive
-        self.send_on = send
-        self.ledger = ledger
-        self.head = request_head(scope)
-        self.recorder = Recorder(self.head, config) if is_generation(self.head) else None
-        self.started = False
-        self.ended = False
-        self.request_read = asyncio.Event()
+    def __init__(self, request: Request, head: RequestHead, gateway: Gateway) -> None:
+        self.request = request
+        self.head = head
+        self.gateway = gateway
+        self.target = head.target
+        self.recorder: Recorder | None = None
+        self.held = b""  # of the body, read to find the route
+        self.replica: Replica | None = None
+        self.connection: UpstreamConnection | None = None
+        self.sender: asyncio.Task[None] | None = None
+        self.client_failure: ClientGone | None = None
 
-    async def run(self, upstream: Upstream) -> None:
+    async def run(self) -> None:
         """Forward until the answer's end, the client's departure or the proxy's stop."""
-        self.ledger.in_flight += 1
-        pump = asyncio.ensure_future(self.pump(upstream))
-        watch = asyncio.ensure_future(self.watch())
+        self.gateway.ledger.begin()
         try:
-            await asyncio.wait({pump, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if not pump.done() and self.ended:
-                await pump  # the watch ended because the answer did
-            await end_tasks(pump, watch)
-            await self.conclude(pump)
+            await self.forward()
+        except ClientGone as gone:
+            await self.store(Ending.CLIENT_CUT, str(gone))
         except asyncio.CancelledError:
-            # The server's grace is over, and it may cancel again. The record comes first; then
-            # this returns without an end, so that the client's connection is broken.
+            # the record comes first; then this returns without an end, which breaks the connection
             with contextlib.suppress(asyncio.CancelledError):
-                await self.store(Ending.UPSTREAM_CUT, STOPPED)
-            with contextlib.suppress(asyncio.CancelledError):
-                await end_tasks(pump, watch)
-        finally:
-            self.ledger.in_flight -= 1
-
-    async def conclude(self, pump: asyncio.Future[None]) -> None:
-        """Write the record that the pump did not come to, and let its failure be seen."""
-        if pump.cancelled():
-            await self.store(Ending.CLIENT_CUT, GONE)
-            return
-        failure = pump.exception()
-        if failure is not None:
+                await self.store_cut()
+        except Exception as failure:
             await self.store(Ending.UPSTREAM_CUT, f"{type(failure).__name__} in the proxy")
-            raise failure
+            raise
+        finally:
+            self.let_go()
+            self.gateway.ledger.end()
 
-    async def watch(self) -> None:
-        """Return when the client has gone away."""
-        await self.request_read.wait()
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-
-    async def pump(self, upstream: Upstream) -> None:
-        """Send the request on and its answer back."""
-        body = self.body() if has_body(self.scope) else None
-        if body is None:
-            self.request_read.set()
-        try:
-            response = await upstream.send(self.head, body)
-        except ClientGone:
+    async def store_cut(self) -> None:
+        """Write the record of an exchange that was cancelled."""
+        if self.request.gone:
             await self.store(Ending.CLIENT_CUT, GONE)
-            return
-        except UpstreamError as error:
-            await self.refuse(str(error))
-            return
-        finally:
-            self.request_read.set()
-        try:
-            if response.status in STATUSES:
-                await self.relay(response)
-            else:
-                await self.refuse(f"upstream answered with status {response.status}")
-        finally:
-            await response.aclose()
+        else:
+            await self.store(Ending.UPSTREAM_CUT, STOPPED)
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """Yield the request's body as it comes.
+    def let_go(self) -> None:
+        """Give the server's connection back."""
+        if self.sender is not None:
+            self.sender.cancel()
+            if self.connection is not None and not self.sender.done():
+                self.connection.abort()
+        if self.replica is not None:
+            self.replica.in_flight -= 1
+            if self.connection is not None:
+                self.replica.pool.release(self.connection)
+
+    async def forward(self) -> None:
+        """Find a server, ask it, and pass its answer on."""
+        try:
+            if is_generation(self.head):
+                await self.begin_record()
+            response = await self.ask(await self.find_route())
+        except Refused as refusal:
+            status, reason, kind = refusal.args
+            await self.refuse(status, reason, kind)
+        except UpstreamError as error:
+            if self.client_failure is not None:
+                raise self.client_failure from error
+            await self.refuse(502, str(error), "upstream_error")
+        except TimeoutError:
+            await self.refuse(504, self.silence(), "upstream_timeout")
+        else:
+            await self.relay(response)
+
+    async def begin_record(self) -> None:
+        """Begin a record, unless the log cannot take one.
 
         Raises:
-            ClientGone: it broke off.
+            Refused: the log cannot be written, and nothing may pass without a record.
         """
-        more = not self.request_read.is_set()
-        while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            more = message.get("more_body", False)
-            data = message.get("body", b"")
-            if data:
-                if self.recorder is not None:
-                    self.recorder.request_chunk(data)
-                yield data
-        self.request_read.set()
+        gateway = self.gateway
+        log = gateway.log
+        if log.failure is not None and gateway.on_log_failure is OnLogFailure.REFUSE:
+            reason = f"the exchange log {log.path} cannot be written: {log.failure}"
+            if not await log.usable():
+                raise Refused(503, f"{reason}; no request is taken until it can", "log_error")
+        self.recorder = Recorder(self.head, gateway.config)
 
-    async def refuse(self, reason: str) -> None:
-        """Tell the client that the server gave no answer."""
+    async def find_route(self) -> RouteState:
+        """Return the route of the request, by its path, else by the model that its body names.
+
+        Raises:
+            Refused: it has none.
+        """
+        routes = self.gateway.routes
+        route: RouteState | None
+        if (found := routes.by_path(self.head.target)) is not None:
+            route, self.target = found
+        elif routes.asks_model and self.request.has_body:
+            route = routes.by_model(await self.read_start())
+        else:
+            route = routes.rest
+        if route is None:
+            names = ", ".join(sorted(routes.named))
+            reason = f"no route: the model is none of {names}, nor does the path begin with one"
+            raise Refused(404, reason, "not_found_error")
+        if self.recorder is not None:
+            self.recorder.route = route.name
+        return route
+
+    async def read_start(self) -> bytes:
+        """Return the request's body, or what may be kept of a larger one; it is sent on later."""
+        limit = self.gateway.config.max_logged_bytes
+        pieces, size = [], 0
+        self.request.invite()
+        while size <= limit and (piece := await self.request.read()):
+            pieces.append(piece)
+            size += len(piece)
+        self.held = b"".join(pieces)
+        return self.held
+
+    async def ask(self, route: RouteState) -> Response:
+        """Send the request to a server of the route and return its answer's head.
+
+        Raises:
+            UpstreamError: there is no answer.
+            TimeoutError: none in time.
+        """
+        connection = await self.connect(route)
+        timeout_s = self.gateway.config.upstream_timeout_s
+        await self.send(connection)
+        try:
+            return await connection.response(timeout_s)
+        except UpstreamError:
+            if not may_repeat(self.head.method, self.request.has_body, connection):
+                raise
+        assert self.replica is not None
+        connection = self.connection = await self.replica.pool.acquire(fresh=True)
+        await self.send(connection)
+        return await connection.response(timeout_s)
+
+    async def connect(self, route: RouteState) -> UpstreamConnection:
+        """Return a connection to the least loaded replica that takes one.
+
+        Raises:
+            ConnectError: none does.
+        """
+        loop = asyncio.get_running_loop()
+        failure: ConnectError | None = None
+        for replica in route.by_load(loop.time()):
+            self.replica = replica
+            replica.in_flight += 1
+            replica.n_requests += 1
+            if self.recorder is not None:
+                self.recorder.upstream = replica.url
+            try:
+                self.connection = await replica.pool.acquire()
+            except ConnectError as error:
+                failure = error
+                replica.reached(loop.time(), up=False)
+                replica.in_flight -= 1
+                self.replica = None
+            else:
+                replica.reached(loop.time(), up=True)
+                return self.connection
+        assert failure is not None
+        raise failure
+
+    async def send(self, connection: UpstreamConnection) -> None:
+        """Send the request; a body that is not yet here goes on while the answer is waited for."""
+        pool = connection.pool
+        connection.on_interim = self.request.interim
+        connection.begin(self.head.method)
+        head = request_bytes(self.head, pool.prefix + self.target, pool.authority)
+        if not self.request.has_body:
+            connection.write(head)
+        elif self.request.body.is_whole:
+            await self.send_body(connection, head)
+        else:
+            self.sender = asyncio.ensure_future(self.send_body(connection, head))
+
+    async def send_body(self, connection: UpstreamConnection, head: bytes) -> None:
+        """Pass the request's body on as it comes, the first piece together with the head."""
+        request, recorder = self.request, self.recorder
+        stall_s = self.gateway.config.stall_timeout_s
+        held, self.held = self.held, b""
+        if not held and not request.body.pieces:
+            connection.write(head)
+            head = b""
+        try:
+            while (piece := held or await request.read()) and not connection.lost:
+                held = b""
+                if recorder is not None and recorder.open:
+                    recorder.request_chunk(piece)
+                connection.write(head + (chunk_bytes(piece) if request.chunked else piece))
+                head = b""
+                await connection.drain(stall_s)
+            if request.chunked:
+                connection.write(head + LAST_CHUNK)
+        except ClientGone as gone:
+            self.client_failure = gone
+            connection.abort()
+        except UpstreamError:
+            connection.fail("it stopped reading the request")
+
+    async def refuse(self, status: int, reason: str, kind: str) -> None:
+        """Tell the client that there is no answer from the server."""
         if self.recorder is not None:
             await self.read_rest()
-            self.recorder.begin(502, [])
+            self.recorder.begin(status, [])
         if await self.store(Ending.UPSTREAM_ERROR, reason):
-            self.started = self.ended = True
-            await send_json(self.send_on, 502, error_body(reason, "upstream_error"))
+            self.request.refuse(status, reason, kind)
 
     async def read_rest(self) -> None:
         """Read what no server took, so that the record holds the question."""
-        try:
-            async for _ in self.body():
-                pass
-        except ClientGone:
-            return  # the record then holds what had come
+        assert self.recorder is not None
+        if self.sender is not None:
+            self.sender.cancel()
+            await asyncio.wait({self.sender})
+        if self.held:
+            self.recorder.request_chunk(self.held)
+        if self.request.has_body and not self.request.awaits_continue:
+            while piece := await self.request.read():
+                self.recorder.request_chunk(piece)
 
-    async def relay(self, response: UpstreamResponse) -> None:
+    def silence(self) -> str:
+        """Return what is said of a server that sends nothing."""
+        url = "" if self.replica is None else self.replica.url
+        return f"upstream {url}: sent nothing for {self.gateway.config.upstream_timeout_s:g} s"
+
+    async def relay(self, response: Response) -> None:
         """Pass the answer on, and see that the record is there before its end is."""
-        recorder = self.recorder
-        if recorder is not None:
-            recorder.begin(response.status, response.headers)
-        bodyless = self.head.method == "HEAD" or response.status in BODYLESS
-        empty = bodyless or (b"content-length", b"0") in response.headers
-        if empty and not await self.store(Ending.ENDED):
+        recorder, request, head = self.recorder, self.request, response.head
+        if head.status == 101:
+            await self.refuse(502, "upstream answered with status 101", "upstream_error")
             return
-        self.started = True
-        start = {"status": response.status, "headers": response.headers}
-        await self.send_on({"type": "http.response.start", **start})
+        if recorder is not None:
+            recorder.begin(head.status, head.headers)
+        if self.is_empty(response) and not await self.store(Ending.ENDED):
+            return
+        request.start(head)
         try:
-            async for chunk in response.chunks:
-                last = recorder is not None and recorder.open and recorder.receive(chunk)
-                if last and not await self.store(Ending.ENDED):
-                    return
-                message = {"type": "http.response.body", "body": chunk, "more_body": True}
-                await self.send_on(message)
-                if recorder is not None and recorder.open:
-                    recorder.digest()
+            if await self.relay_body(response) and await self.store(Ending.ENDED):
+                request.end()
         except UpstreamError as error:
             await self.store(Ending.UPSTREAM_CUT, str(error))
-            return  # without an end: the server then breaks the client's connection
-        if await self.store(Ending.ENDED):
-            self.ended = True
-            await self.send_on({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            await self.store(Ending.UPSTREAM_CUT, self.silence())
+
+    def is_empty(self, response: Response) -> bool:
+        """Tell whether the answer's head is all of it."""
+        empty = self.head.method == "HEAD" or response.head.status in BODYLESS
+        return empty or (response.body.is_whole and not response.body.pieces)
+
+    async def relay_body(self, response: Response) -> bool:
+        """Pass the answer's body on as it comes; False where its record could not be written.
+
+        The piece that completes it waits for the log. Parsing comes behind the write: bytes first.
+        """
+        recorder, request, body = self.recorder, self.request, response.body
+        timeout_s = self.gateway.config.upstream_timeout_s
+        if not body.pieces:
+            request.flush()
+        while piece := await body.get(timeout_s):
+            if recorder is not None and recorder.open:
+                completes = recorder.receive(piece) or body.is_whole
+                if completes and not await self.store(Ending.ENDED):
+                    return False
+            request.write(piece, last=body.is_whole and not body.pieces)
+            if recorder is not None and recorder.open:
+                recorder.digest()
+            await request.drain()
+        return True
 
     async def store(self, ending: Ending, error: str | None = None) -> bool:
         """Write the record, once; False when it could not be, and the answer must not go on."""
-        if self.recorder is None or not self.recorder.open:
+        recorder = self.recorder
+        if recorder is None or not recorder.open:
             return True
-        line = self.recorder.finish(ending, error)
-        ledger = self.ledger
+        gateway = self.gateway
+        line = recorder.finish(ending, error)
         try:
-            await ledger.log.append(line)
+            await gateway.log.append(line)
         except OSError as problem:
-            ledger.n_log_failures += 1
-            reason = f"the exchange log {ledger.log.path} cannot be written: {problem.strerror}"
-            print(f"distill-proxy: {reason}", file=sys.stderr, flush=True)
-            if not self.started:
-                self.started = self.ended = True
-                await send_json(self.send_on, 503, error_body(reason, "log_error"))
+            words = problem.strerror or str(problem)
+            reason = f"the exchange log {gateway.log.path} cannot be written: {words}"
+            if gateway.ledger.failed(reason):
+                print(f"distill-proxy: {reason}", file=sys.stderr, flush=True)
+            if gateway.on_log_failure is OnLogFailure.PASS:
+                return True
+            if not self.request.started and not self.request.gone:
+                self.request.refuse(503, reason, "log_error")
             return False
-        ledger.outcomes[self.recorder.outcome or ""] += 1
+        assert recorder.facts is not None
+        gateway.ledger.record(recorder.facts)
         return True
-
-
-async def end_tasks(*tasks: asyncio.Future[None]) -> None:
-    """Cancel tasks and wait until they have cleaned up; their results stay to be asked for."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-
-
-def request_head(scope: Scope) -> RequestHead:
-    """Return the request's first part as it stood on the wire."""
-    target = scope["raw_path"]
-    if scope["query_string"]:
-        target += b"?" + scope["query_string"]
-    return RequestHead(scope["method"], target, scope["headers"])
-
-
-def has_body(scope: Scope) -> bool:
-    """Tell whether the request has a body, which its framing headers say."""
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])

@@ -1,8 +1,8 @@
 """One message out of the pieces that a server sent: stream chunks, or a whole answer.
 
-Owns how choices, deltas, tool calls, logprobs and usage are merged, and which of the three
-places the reasoning came in. Refuses to own SSE framing (sse), the record (exchange) and think
-tags: inline reasoning stays in `content` as it was sent.
+Owns how choices, deltas, logprobs and usage are merged. Refuses to own what becomes of one choice
+(choice), SSE framing (sse), answers of other shapes (shapes makes them look like these) and the
+record (exchange). Inline reasoning stays in `content` as it was sent.
 
     >>> builder = MessageBuilder()
     >>> builder.add({"choices": [{"index": 0, "delta": {"content": "4"}}]})
@@ -17,96 +17,71 @@ kept is bounded by `limit_chars`.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from proxy.exchange import ReasoningSource
+from proxy.choice import (
+    NOTHING,
+    Choice,
+    Settled,
+    Text,
+    extend_lists,
+    grow_text,
+    merge_function,
+    merge_tool_call,
+)
 
 LIMIT_CHARS = 64 * 1024 * 1024
+MAX_TOOL_CALLS = 4096
 N_PROBLEMS = 8
-TEXT_FIELDS = ("content", "reasoning_content", "reasoning")
-TOP_FIELDS = {"choices", "model", "usage", "error"}
-CHOICE_FIELDS = {"index", "delta", "message", "text", "finish_reason", "logprobs"}
-DELTA_FIELDS = {*TEXT_FIELDS, "tool_calls", "function_call", "content_parts", "role"}
-THINK_TAG = re.compile(
-    r"</?(?:think|thinking|thought|reasoning|seed:think)>|\[/?THINK\]"
-    r"|<\|(?:begin|end)_of_thought\|>|<\|channel\|>analysis"
-)
-"""What models in use put around inline reasoning; only looked for, never cut out."""
+TEXT_FIELDS = frozenset({"content", "reasoning_content", "reasoning", "reasoning_summary"})
+TOP_FIELDS = frozenset({"choices", "model", "usage", "error"})
+MISSING = object()
+CHOICE_FIELDS = frozenset({"index", "delta", "message", "text", "finish_reason", "logprobs"})
 
 
-class Pieces(list[str]):
-    """A text in the making; joined once, since joining at every chunk is quadratic."""
-
-
-@dataclass
-class Choice:
-    """One choice in the making."""
-
-    text: dict[str, list[str]] = field(default_factory=dict)
-    finish_reason: str | None = None
-    tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
-    logprobs: dict[str, Any] = field(default_factory=dict)
-    message_extra: dict[str, Any] = field(default_factory=dict)
-    choice_extra: dict[str, Any] = field(default_factory=dict)
-
-    def joined(self, name: str) -> str | None:
-        """Return a text field; None when the server never sent it as text."""
-        parts = self.text.get(name)
-        return None if parts is None else "".join(parts)
-
-    def reasoning(self) -> tuple[str | None, ReasoningSource | None]:
-        """Return the reasoning and where it came; (None, None) when there is none."""
-        places = (
-            ("reasoning_content", ReasoningSource.REASONING_CONTENT),
-            ("reasoning", ReasoningSource.REASONING),
-            ("thinking", ReasoningSource.CONTENT_PARTS),
-        )
-        for name, source in places:
-            text = self.joined(name)
-            if text:
-                return text, source
-        if THINK_TAG.search(self.joined("content") or ""):
-            return None, ReasoningSource.INLINE
-        return None, None
-
-    def extra(self) -> dict[str, Any]:
-        """Return what has no field of its own in the record."""
-        _, source = self.reasoning()
-        message = dict(self.message_extra)
-        second = self.joined("reasoning")
-        first = self.joined("reasoning_content")
-        if source is ReasoningSource.REASONING_CONTENT and second and second != first:
-            message["reasoning"] = second
-        found = {
-            "tool_calls": [settled(self.tool_calls[key]) for key in sorted(self.tool_calls)],
-            "logprobs": self.logprobs,
-            "message": settled(message),
-            "choice": self.choice_extra,
-        }
-        return {name: value for name, value in found.items() if value}
-
-
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """What the record says about an answer."""
 
-    content: str | None = None
-    reasoning: str | None = None
-    reasoning_source: str | None = None
-    finish_reason: str | None = None
-    usage: dict[str, Any] | None = None
-    model_served: str | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    first: Settled
+    usage: dict[str, Any] | None
+    model_served: str | None
+    extra: dict[str, Any]
+
+    @property
+    def content(self) -> str | None:
+        """Return the first choice's content."""
+        return self.first.content
+
+    @property
+    def reasoning(self) -> str | None:
+        """Return the first choice's reasoning."""
+        return self.first.reasoning
+
+    @property
+    def reasoning_source(self) -> str | None:
+        """Return where the first choice's reasoning came."""
+        return self.first.reasoning_source
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Return why the first choice stopped."""
+        return self.first.finish_reason
 
 
 class MessageBuilder:
-    """Merge chunks with add(); read the result with message() at any time."""
+    """Merge chunks with add(); read the result with message() at any time.
 
-    def __init__(self, limit_chars: int = LIMIT_CHARS) -> None:
+    `chat` says whether an answer is a turn of a chat, whose reasoning has a state.
+    """
+
+    def __init__(self, limit_chars: int = LIMIT_CHARS, chat: bool = True) -> None:
         self.left = limit_chars
+        self.chat = chat
         self.n_dropped_chars = 0
+        self.n_added = 0
+        self.n_malformed = 0
+        """Chunks that are not what the protocol says."""
+        self.last_malformed = -1
         self.problems: list[str] = []
         self.error: Any = None
         """The server's `error` object, when a chunk or the body carried one."""
@@ -114,6 +89,11 @@ class MessageBuilder:
         self.usage: dict[str, Any] | None = None
         self.model: str | None = None
         self.extra: dict[str, Any] = {}
+        self.frame: dict[str, Any] = {}
+        """The latest chunk without its choices: the same again changes nothing."""
+        self.quiet_item: dict[str, Any] | None = None
+        """The latest choice that said nothing but its index and its delta."""
+        self.quiet_choice: Choice | None = None
 
     @property
     def finished(self) -> bool:
@@ -121,74 +101,117 @@ class MessageBuilder:
         return any(choice.finish_reason is not None for choice in self.choices.values())
 
     def add(self, chunk: object, size: int = 0) -> bool:
-        """Merge one chunk of `size` bytes; True when it carried a piece of the answer."""
+        """Merge one chunk of `size` bytes; True when it carried a piece of the answer.
+
+        The chunk is taken over and taken apart. What stands around a piece of text is the same in
+        all chunks of most streams, so it is compared with the one before as a whole first.
+        """
+        self.n_added += 1
         if not isinstance(chunk, dict):
-            self.report(f"a chunk must be a JSON object, got {chunk!r:.80}")
+            self.report(f"a chunk must be a JSON object, got {type(chunk).__name__}")
             return False
-        if chunk.get("error"):
-            self.error = chunk["error"]
-        if isinstance(chunk.get("usage"), dict):
-            self.usage = chunk["usage"]
-        if isinstance(chunk.get("model"), str):
-            self.model = chunk["model"]
-        self.keep_state(self.extra, chunk, TOP_FIELDS, size)
-        choices = chunk.get("choices")
-        if choices is not None and not isinstance(choices, list):
-            self.report(f"choices must be a list, got {choices!r:.80}")
+        choices = chunk.pop("choices", None)
+        if not same(chunk, self.frame):
+            self.frame = chunk
+            self.add_frame(chunk, size)
+        if not isinstance(choices, list):
+            if choices is not None:
+                self.report(f"choices must be a list, got {type(choices).__name__}")
             return False
-        pieces = [self.add_choice(pos, item, size) for pos, item in enumerate(choices or ())]
-        return any(pieces)
+        found = False
+        for position, item in enumerate(choices):
+            found |= self.add_choice(position, item, size)
+        return found
+
+    def add_frame(self, frame: dict[str, Any], size: int) -> None:
+        """Merge a chunk's fields beside its choices."""
+        if frame.get("error"):
+            self.error = frame["error"]
+        if isinstance(frame.get("usage"), dict):
+            self.usage = frame["usage"]
+        if isinstance(frame.get("model"), str):
+            self.model = frame["model"]
+        self.keep_state(self.extra, frame, TOP_FIELDS, size)
 
     def add_choice(self, position: int, item: object, size: int) -> bool:
         """Merge one choice of a chunk."""
         if not isinstance(item, dict):
-            self.report(f"a choice must be a JSON object, got {item!r:.80}")
+            self.report(f"a choice must be a JSON object, got {type(item).__name__}")
             return False
+        delta = item.pop("delta", MISSING)
+        if delta is MISSING:
+            delta = item.pop("message", None)
+        if self.quiet_choice and item == self.quiet_item and isinstance(delta, dict):
+            return self.add_delta(self.quiet_choice, delta, size)
         index = item.get("index")
         key = index if isinstance(index, int) else position
-        if key not in self.choices:
+        choice = self.choices.get(key)
+        if choice is None:
             if not self.afford(size):
                 return False
-            self.choices[key] = Choice()
-        choice = self.choices[key]
+            choice = self.choices[key] = Choice()
         if isinstance(item.get("finish_reason"), str):
             choice.finish_reason = item["finish_reason"]
         if isinstance(item.get("logprobs"), dict) and self.afford(size):
             extend_lists(choice.logprobs, item["logprobs"])
         self.keep_state(choice.choice_extra, item, CHOICE_FIELDS, size)
-        delta = item.get("delta", item.get("message"))
         if delta is None:  # legacy completions; with a delta beside it, `text` repeats its content
             return self.add_text(choice, "content", item.get("text"))
         if not isinstance(delta, dict):
-            self.report(f"a delta must be a JSON object, got {delta!r:.80}")
+            self.report(f"a delta must be a JSON object, got {type(delta).__name__}")
             return False
+        if self.n_added > 1 and index is key and says_nothing(item):
+            self.quiet_item, self.quiet_choice = item, choice
         return self.add_delta(choice, delta, size)
 
     def add_delta(self, choice: Choice, delta: dict[str, Any], size: int) -> bool:
         """Merge a delta; a whole message is a delta too."""
-        found = [self.add_text(choice, name, delta.get(name)) for name in TEXT_FIELDS]
-        if isinstance(delta.get("content"), list):
-            found.append(self.add_parts(choice, delta["content"], size))
-        calls = delta.get("tool_calls")
-        if isinstance(calls, list) and calls and self.afford(size):
-            for position, call in enumerate(calls):
-                merge_tool_call(choice.tool_calls, position, call)
-            found.append(True)
-        if isinstance(delta.get("function_call"), dict) and self.afford(size):
-            call = choice.message_extra.setdefault("function_call", {})
-            merge_function(call, delta["function_call"])
-            found.append(True)
-        self.keep_growing(choice.message_extra, delta, size)
-        return any(found)
+        found = False
+        for name, value in delta.items():
+            if value is None or name == "role":
+                continue
+            if name in TEXT_FIELDS:
+                if isinstance(value, str):
+                    found |= self.add_text(choice, name, value)
+                elif name == "content" and isinstance(value, list):
+                    found |= self.add_parts(choice, value, size)
+            elif name == "tool_calls":
+                found |= self.add_tool_calls(choice, value, size)
+            elif name == "function_call":
+                if isinstance(value, dict) and self.afford(size):
+                    call = choice.message_extra.setdefault("function_call", {})
+                    merge_function(call, value)
+                    found = True
+            elif name != "content_parts":
+                self.keep_growing(choice.message_extra, name, value, size)
+        return found
 
     def add_text(self, choice: Choice, name: str, value: object) -> bool:
         """Append to a text field; "" counts as sent, and as no piece of the answer."""
         if not isinstance(value, str):
             return False
-        parts = choice.text.setdefault(name, [])
-        if value and self.afford(len(value)):
-            parts.append(value)
-        return bool(value)
+        text = choice.text.get(name)
+        if text is None:
+            text = choice.text[name] = Text()
+        if not value:
+            return False
+        if len(value) <= self.left:
+            self.left -= len(value)
+            text.append(value)
+        else:
+            self.n_dropped_chars += len(value)
+        return True
+
+    def add_tool_calls(self, choice: Choice, calls: object, size: int) -> bool:
+        """Merge the pieces of tool calls; more calls than anyone makes are dropped."""
+        if not isinstance(calls, list) or not calls or not self.afford(size):
+            return False
+        for position, call in enumerate(calls):
+            if len(choice.tool_calls) < MAX_TOOL_CALLS:
+                merge_tool_call(choice.tool_calls, position, call)
+            else:
+                self.n_dropped_chars += size
+        return True
 
     def add_parts(self, choice: Choice, parts: list[Any], size: int) -> bool:
         """Append list-typed content: text parts, thinking parts, and any others kept whole."""
@@ -207,34 +230,34 @@ class MessageBuilder:
         return found
 
     def keep_state(
-        self, kept: dict[str, Any], new: dict[str, Any], own: set[str], size: int
+        self, kept: dict[str, Any], new: dict[str, Any], own: frozenset[str], size: int
     ) -> None:
         """Keep fields that no one here owns: the last value, objects merged one level deep."""
         for name, value in new.items():
-            if name in own or value is None:
+            if value is None or name in own:
                 continue
-            if name not in kept and not self.afford(size):
+            if name not in kept:
+                if self.afford(size):
+                    kept[name] = value
                 continue
-            old = kept.get(name)
-            if isinstance(old, dict) and isinstance(value, dict) and self.afford(size):
-                old.update(value)
+            old = kept[name]
+            if isinstance(value, dict) and isinstance(old, dict):
+                if self.afford(size):
+                    old.update(value)
             else:
                 kept[name] = value
 
-    def keep_growing(self, kept: dict[str, Any], delta: dict[str, Any], size: int) -> None:
-        """Keep delta fields that no one here owns: texts joined, lists extended, else the last."""
-        for name, value in delta.items():
-            if name in DELTA_FIELDS or value is None or value in ("", []):
-                continue
-            if not self.afford(size):
-                return
-            old = kept.get(name)
-            if isinstance(value, str):
-                grow_text(kept, name, value)
-            elif isinstance(value, list) and isinstance(old, list):
-                old.extend(value)
-            else:
-                kept[name] = value
+    def keep_growing(self, kept: dict[str, Any], name: str, value: Any, size: int) -> None:
+        """Keep a delta field that no one here owns: texts joined, lists extended, else the last."""
+        if value in ("", []) or not self.afford(size):
+            return
+        old = kept.get(name)
+        if isinstance(value, str):
+            grow_text(kept, name, value)
+        elif isinstance(value, list) and isinstance(old, list):
+            old.extend(value)
+        else:
+            kept[name] = value
 
     def afford(self, chars: int) -> bool:
         """Take from what may still be kept; False, counted, once it is used up."""
@@ -245,107 +268,63 @@ class MessageBuilder:
         return True
 
     def report(self, problem: str) -> None:
-        """Note that a chunk is not what the protocol says; the first few are kept."""
+        """Note that a chunk is not what the protocol says; the first few are kept.
+
+        No value of the chunk belongs into the words: it may be a secret's echo, cut short.
+        """
+        if self.last_malformed != self.n_added:
+            self.last_malformed = self.n_added
+            self.n_malformed += 1
         if len(self.problems) < N_PROBLEMS:
             self.problems.append(problem)
 
+    def unreadable(self, problem: str) -> None:
+        """Note a chunk that could not even be parsed."""
+        self.n_added += 1
+        self.report(problem)
+
     def message(self) -> Message:
         """Return the message so far: the first choice, the others whole under extra."""
-        keys = sorted(self.choices)
-        first = self.choices[keys[0]] if keys else Choice()
-        reasoning, source = first.reasoning()
-        extra = {**self.extra, **first.extra()}
-        if len(keys) > 1:
-            extra["other_choices"] = [summary(key, self.choices[key]) for key in keys[1:]]
+        extra = dict(self.extra)
+        first = NOTHING
+        others = []
+        for key in sorted(self.choices):
+            choice = self.choices[key].settle()
+            if not self.chat:
+                choice = choice._replace(reasoning_state=None)
+            if first is NOTHING:
+                first = choice
+            else:
+                others.append(summary(key, choice))
+        extra.update(first.extra)
+        if others:
+            extra["other_choices"] = others
         if self.n_dropped_chars:
             extra["log_dropped_chars"] = self.n_dropped_chars
-        return Message(
-            content=first.joined("content"),
-            reasoning=reasoning,
-            reasoning_source=source,
-            finish_reason=first.finish_reason,
-            usage=self.usage,
-            model_served=self.model,
-            extra=extra,
-        )
+        return Message(first, self.usage, self.model, extra)
 
 
-def summary(index: int, choice: Choice) -> dict[str, Any]:
+def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Tell whether two objects are equal; of what is nested too deep to tell, they are not."""
+    try:
+        return first == second
+    except RecursionError:
+        return False
+
+
+def says_nothing(item: dict[str, Any]) -> bool:
+    """Tell whether a choice without its delta has nothing but an index."""
+    return all(value is None for name, value in item.items() if name != "index")
+
+
+def summary(index: int, choice: Settled) -> dict[str, Any]:
     """Return a further choice (n > 1) as JSON."""
-    reasoning, source = choice.reasoning()
     return {
         "index": index,
-        "content": choice.joined("content"),
-        "reasoning": reasoning,
-        "reasoning_source": source,
+        "content": choice.content,
+        "reasoning": choice.reasoning,
+        "reasoning_source": choice.reasoning_source,
+        "reasoning_state": choice.reasoning_state,
         "finish_reason": choice.finish_reason,
-        **choice.extra(),
+        **choice.extra,
     }
-
-
-def merge_tool_call(calls: dict[int, dict[str, Any]], position: int, call: object) -> None:
-    """Merge one piece of a tool call into the call with its index."""
-    if not isinstance(call, dict):
-        return
-    kept = calls.setdefault(call_index(calls, position, call), {})
-    for name, value in call.items():
-        if name == "function" and isinstance(value, dict):
-            function = kept.setdefault("function", {})
-            if isinstance(function, dict):
-                merge_function(function, value)
-        elif value is not None and (value != "" or name not in kept):
-            kept[name] = value
-
-
-def call_index(calls: dict[int, dict[str, Any]], position: int, call: dict[str, Any]) -> int:
-    """Return which call a piece belongs to: its index, else its id, else the latest one."""
-    index, name = call.get("index"), call.get("id")
-    if isinstance(index, int):
-        return index
-    if name:
-        same = [key for key, kept in calls.items() if kept.get("id") == name]
-        return same[0] if same else max(calls, default=-1) + 1
-    return max(max(calls, default=0), position)
-
-
-def merge_function(kept: dict[str, Any], piece: dict[str, Any]) -> None:
-    """Join the arguments; take the name and the rest as they are."""
-    for name, value in piece.items():
-        if name == "arguments" and isinstance(value, str):
-            grow_text(kept, name, value)
-        elif value is not None and (value != "" or name not in kept):
-            kept[name] = value
-
-
-def grow_text(kept: dict[str, Any], name: str, piece: str) -> None:
-    """Append to a text that is joined at the end."""
-    old = kept.get(name)
-    if isinstance(old, Pieces):
-        old.append(piece)
-    else:
-        kept[name] = Pieces([piece])
-
-
-def settled(kept: dict[str, Any], depth: int = 1) -> dict[str, Any]:
-    """Return what was kept with its texts joined, in it and `depth` objects further down.
-
-    Texts in the making lie no deeper; what a server sent may be nested as deep as it likes.
-    """
-    joined: dict[str, Any] = {}
-    for name, value in kept.items():
-        if isinstance(value, Pieces):
-            joined[name] = "".join(value)
-        else:
-            inside = depth > 0 and isinstance(value, dict)
-            joined[name] = settled(value, depth - 1) if inside else value
-    return joined
-
-
-def extend_lists(kept: dict[str, Any], new: dict[str, Any]) -> None:
-    """Merge logprobs: lists grow, anything else is replaced."""
-    for name, value in new.items():
-        old = kept.get(name)
-        if isinstance(old, list) and isinstance(value, list):
-            old.extend(value)
-        elif value is not None:
-            kept[name] = list(value) if isinstance(value, list) else value

@@ -27,13 +27,15 @@ from typing import Any
 
 import click
 
-from proxy.asgi import App, Receive, Scope, Send, answer_lifespan, error_body, send_json
 from proxy.config import parse_listen
+from proxy.http1 import REASONS, ResponseHead
+from proxy.server import ClientGone, Handler, Request, Server
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 CHUNK_CHARS = 12
 """Some three tokens, and short enough that think tags fall across two chunks."""
 FINISH_REASONS = ("stop", "length")
+STOP_S = 1.0
 FINGERPRINT = "recorded"
 OWNER = "recorded-completions"
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -164,100 +166,96 @@ def read_row(line: str, where: str) -> Recording:
     )
 
 
-def create_app(library: Library) -> App:
-    """Return the server as an ASGI application."""
+def create_handler(library: Library) -> Handler:
+    """Return what answers each request from the recordings."""
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-            return
+    async def handle(request: Request) -> None:
         try:
-            await answer(library, scope, receive, send)
+            await answer(library, request)
         except RequestError as error:
+            request.keep_alive = request.keep_alive and request.body.is_whole
             kind = "not_found_error" if error.status == 404 else "invalid_request_error"
-            body = error_body(str(error), kind)
-            body["error"]["code"] = error.status
-            await send_json(send, error.status, body)
+            request.refuse(error.status, str(error), kind)
+        except ClientGone:
+            return
 
-    return app
+    return handle
 
 
-async def answer(library: Library, scope: Scope, receive: Receive, send: Send) -> None:
+async def answer(library: Library, request: Request) -> None:
     """Answer one request.
 
     Raises:
-        RequestError: it cannot be answered.
+        RequestError: it is refused.
     """
-    route = (scope["method"], scope["path"].rstrip("/"))
+    path = request.head.target.partition(b"?")[0].decode("latin-1")
+    route = (request.head.method, path.rstrip("/"))
     if route == ("GET", "/health"):
-        await send_json(send, 200, {"status": "ok"})
+        request.answer_json(200, {"status": "ok"})
     elif route == ("GET", "/v1/models"):
         card = {"id": library.model, "object": "model", "created": 0, "owned_by": OWNER}
-        await send_json(send, 200, {"object": "list", "data": [card]})
+        request.answer_json(200, {"object": "list", "data": [card]})
     elif route == ("POST", "/v1/chat/completions"):
-        await complete(library, scope, await read_request(receive), send)
+        await complete(library, request, await read_json(request))
     else:
         raise RequestError(
             404,
-            f"no route {scope['method']} {scope['path']}; this server has GET /v1/models, "
+            f"no route {request.head.method} {path}; this server has GET /v1/models, "
             "GET /health and POST /v1/chat/completions",
         )
 
 
-async def read_request(receive: Receive) -> dict[str, Any]:
+async def read_json(request: Request) -> dict[str, Any]:
     """Return the request's JSON object.
 
     Raises:
         RequestError: too large, not JSON, not an object.
+        ClientGone: it broke off.
     """
     body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError(400, "the request broke off")
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
+    request.invite()
+    while piece := await request.read():
+        body += piece
         if len(body) > MAX_REQUEST_BYTES:
             raise RequestError(413, f"the request is larger than {MAX_REQUEST_BYTES} bytes")
     try:
-        request = json.loads(body)
+        value = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the request is not JSON: {error}") from error
-    if not isinstance(request, dict):
+    if not isinstance(value, dict):
         raise RequestError(400, "the request must be a JSON object")
-    return request
+    return value
 
 
-async def complete(library: Library, scope: Scope, request: dict[str, Any], send: Send) -> None:
+async def complete(library: Library, request: Request, asked: dict[str, Any]) -> None:
     """Send the recording that a chat request asks for.
 
     Raises:
         RequestError: another model, no user message, an unknown question.
     """
-    model = request.get("model", library.model)
+    model = asked.get("model", library.model)
     if model != library.model:
         raise RequestError(404, f"model {model!r:.100} is not served; it is {library.model!r}")
-    recordings = library.find(last_user_text(request.get("messages")))
-    recording = recordings[sample_index(scope, request) % len(recordings)]
+    recordings = library.find(last_user_text(asked.get("messages")))
+    recording = recordings[sample_index(request, asked) % len(recordings)]
     base = {
-        "id": f"recorded-{scope_id(scope)}",
+        "id": f"recorded-{request_id(request)}",
         "created": int(time.time()),
         "model": library.model,
         "system_fingerprint": FINGERPRINT,
     }
-    usage = estimated_usage(request["messages"], recording)
-    if request.get("stream") is not True:
+    usage = estimated_usage(asked["messages"], recording)
+    if asked.get("stream") is not True:
         message = {"role": "assistant", **dict(recording.fields(library.form))}
         choice = {"index": 0, "message": message, "finish_reason": recording.finish_reason}
         whole = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
         await asyncio.sleep(library.delay_s)
-        await send_json(send, 200, whole)
+        request.answer_json(200, whole)
         return
-    options = request.get("stream_options")
+    options = asked.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     chunks = stream_chunks(recording, library, usage if with_usage else None)
-    await send_stream(send, base, chunks, library.delay_s)
+    await send_stream(request, base, chunks, library.delay_s)
 
 
 def last_user_text(messages: object) -> str:
@@ -275,20 +273,20 @@ def last_user_text(messages: object) -> str:
     raise RequestError(400, "messages must be a list that holds a user message")
 
 
-def sample_index(scope: Scope, request: dict[str, Any]) -> int:
+def sample_index(request: Request, asked: dict[str, Any]) -> int:
     """Return which sample is asked for: the request id's last part, else the seed, else 0."""
-    tail = scope_id(scope).rpartition("/")[2]
+    tail = request_id(request).rpartition("/")[2]
     if tail.isascii() and tail.isdigit():
         return int(tail[:18])
-    seed = request.get("seed")
+    seed = asked.get("seed")
     return seed if isinstance(seed, int) else 0
 
 
-def scope_id(scope: Scope) -> str:
+def request_id(request: Request) -> str:
     """Return the request id that the client sent, "" when it sent none."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            return str(value.decode("latin-1"))
+    for name, value in request.head.headers:
+        if name.lower() == b"x-request-id":
+            return value.decode("latin-1")
     return ""
 
 
@@ -330,21 +328,24 @@ def choice_of(delta: dict[str, Any], finish_reason: str | None = None) -> dict[s
 
 
 async def send_stream(
-    send: Send, base: dict[str, Any], chunks: Iterator[dict[str, Any]], delay_s: float
+    request: Request, base: dict[str, Any], chunks: Iterator[dict[str, Any]], delay_s: float
 ) -> None:
-    """Send chunks as server-sent events, one network write each."""
+    """Send chunks as server-sent events, one network write each.
+
+    Raises:
+        ClientGone: the client stopped reading.
+    """
     headers = [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-cache"),
     ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    request.start(ResponseHead(200, REASONS[200], headers))
     for chunk in chunks:
         whole = {**base, "object": "chat.completion.chunk", **chunk}
-        data = b"data: " + json.dumps(whole, ensure_ascii=False).encode() + b"\n\n"
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        request.write(b"data: " + json.dumps(whole, ensure_ascii=False).encode() + b"\n\n")
+        await request.drain()
         await asyncio.sleep(delay_s)  # 0 too: other requests get their turn
-    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+    request.write(b"data: [DONE]\n\n", last=True)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -382,6 +383,8 @@ def main(
     completions: Path, model: str, form: str, listen: str, delay_ms: float, chunk_chars: int
 ) -> None:
     """Serve recorded completions as an OpenAI-compatible server, for demos and tests."""
+    import uvloop
+
     from proxy.serve import address_of, serve
     from proxy.serve import listen as open_listener
 
@@ -393,7 +396,8 @@ def main(
     library = Library(model, Form(form), recordings, delay_ms / 1000, chunk_chars)
     with listener:
         line = f"listening on {address_of(listener).url}"
-        serve(create_app(library), listener, 1, lambda: print(line, flush=True))
+        server = Server(create_handler(library))
+        uvloop.run(serve(server, listener, lambda: print(line, flush=True), STOP_S))
 
 
 if __name__ == "__main__":

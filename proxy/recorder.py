@@ -1,57 +1,58 @@
 """One exchange in the making: what the request asked, what came back, how it ended.
 
 Owns the way from the bytes of a request and its answer to the record, and telling the piece that
-completes an answer. Refuses to own moving the bytes (forward), merging chunks (message) and
+completes an answer. Refuses to own moving the bytes (forward), splitting the request
+(request_view), merging chunks (message), taking secrets out of the record (record_line) and
 writing (log).
 
     recorder = Recorder(head, config)
     recorder.request_chunk(b'{"model": ...}')
     recorder.begin(200, response_headers)
-    is_last = recorder.receive(chunk)     # cheap, before the chunk goes on to the client
-    recorder.digest()                     # parses, after it went on
+    is_last = recorder.receive(chunk)     # nearly free, before the chunk goes on to the client
+    recorder.digest()                     # parses now and then, after it went on
     line = recorder.finish(Ending.ENDED)
+    recorder.facts                        # the few things that are counted over all exchanges
+
+Times are those at which pieces arrived, whenever they are parsed.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import os
 import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from proxy.asgi import Headers
 from proxy.config import ProxyConfig
 from proxy.decode import Decoder, decode
-from proxy.exchange import Exchange, Outcome, messages_sha256, to_line
-from proxy.message import MessageBuilder
-from proxy.redact import (
-    echoed,
-    redact_fields,
-    redact_query,
-    redact_raw,
-    scrub,
-    secrets_in_headers,
-)
+from proxy.exchange import SCHEMA_VERSION, Outcome
+from proxy.gaps import Gaps
+from proxy.http1 import Headers, RequestHead
+from proxy.message import Message, MessageBuilder
+from proxy.record_line import Raw, error_text, line_of
+from proxy.redact import Redactor, redactor_for
+from proxy.request_view import RequestView, view_request, without_body
+from proxy.shapes import CHAT, MARK_CHARS, answers_one_prompt, shape_of
 from proxy.sse import DONE, SSEParser
-from proxy.upstream import RequestHead
+from proxy.wire_json import is_json, parse_json
 
-GENERATION_PATHS = (b"/chat/completions", b"/completions")
-OWN_FIELDS = {"model", "messages", "prompt", "stream"}
 MAX_ID_CHARS = 512
 N_BAD_EVENTS = 8
-UNBOUNDED = 2**62
-DECODER = json.JSONDecoder(parse_constant=str)
-"""Made once: json.loads() with an option builds a decoder at each call, 20 us per chunk."""
-SCRUBBED = (
-    "endpoint", "model_requested", "model_served", "messages", "sampling", "content", "reasoning",
-    "error", "extra",
-)  # fmt: skip
-"""Fields that may echo a secret of the request; the others come from fixed sets or are numbers."""
+STREAM_RATIO = 1000
+"""A stream is bounded by what the parser and the builder keep, not by its length; but what unpacks
+to more than deflate can (1 to 1032) is a bomb."""
+BATCH_BYTES = 16 * 1024
+BATCH_PIECES = 32
+"""What digest() lets wait: parsing many pieces at a time is faster, and the rest of a stream that
+is parsed when its last piece is there must not hold that up (16 KiB take some 200 us)."""
+UNKNOWN = 2**62
+"""More bytes than any answer has."""
+MAX_LENGTH_DIGITS = 18
+N_TAIL = len(DONE) - 1
+TOKEN_FIELDS = ("completion_tokens", "output_tokens")
 
 
 class Ending(StrEnum):
@@ -63,28 +64,26 @@ class Ending(StrEnum):
     CLIENT_CUT = "client_cut"
 
 
-@dataclass
-class RequestView:
-    """What the record keeps of a request's body, secrets taken out."""
+class Facts(NamedTuple):
+    """What is counted over all exchanges."""
 
-    model: str | None = None
-    messages: list[Any] | None = None
-    messages_sha256: str | None = None
-    sampling: dict[str, Any] = field(default_factory=dict)
-    stream: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+    model: str | None
+    route: str | None
+    outcome: str
+    truncated: bool
+    """Whether the answer hit its token limit."""
+    has_reasoning: bool
+    completion_tokens: int | None
+    """As the server says; None where it does not."""
+    n_chunks: int
+    ttft_s: float | None
+    duration_s: float
+    malformed_events: int
 
 
 def is_generation(head: RequestHead) -> bool:
-    """Tell whether a request is logged: POST to chat completions or legacy completions."""
-    path = head.target.partition(b"?")[0].rstrip(b"/")
-    return head.method == "POST" and path.endswith(GENERATION_PATHS)
-
-
-def header(headers: Headers, name: bytes) -> str:
-    """Return a header's (last) value, "" when it is absent."""
-    values = [value for key, value in headers if key.lower() == name]
-    return values[-1].decode("latin-1").strip() if values else ""
+    """Tell whether a request is logged: a POST to an endpoint that generates text."""
+    return shape_of(head.method, head.target) is not None
 
 
 class Recorder:
@@ -97,23 +96,35 @@ class Recorder:
         self.config = config
         self.clock = clock
         self.started = clock()
-        self.started_at = datetime.now(UTC).isoformat(timespec="microseconds")
+        self.started_at = utc_text(time.time())
+        self.upstream = ""
+        self.route: str | None = None
         self.open = True
-        self.outcome: str | None = None
+        self.facts: Facts | None = None
+        self.headers = named(head.headers)
         self.request_body = bytearray()
         self.n_request_bytes = 0
+        self.shape = shape_of(head.method, head.target) or CHAT
+        self.reader = self.shape.reader() if self.shape.reader else None
         self.status: int | None = None
-        self.expected_bytes: int | None = None
+        self.expected_bytes = UNKNOWN
         self.n_bytes = 0
         self.pending: list[tuple[float, bytes]] = []
-        self.decoder = Decoder("", config.max_logged_bytes)
+        self.n_parsed = 0
+        self.decoder: Decoder | None = None  # only for an answer that is packed
+        self.problem: str | None = None
         self.parser: SSEParser | None = None
-        self.builder = MessageBuilder(config.max_logged_bytes)
+        self.builder = MessageBuilder(config.max_logged_bytes, self.shape.chat)
         self.body: list[bytes] = []
+        self.body_left = config.max_logged_bytes
         self.tail = b""
+        self.plain = False
+        """Whether `[DONE]` is looked for in the bytes as they come."""
+        self.near_end = False
         self.first_piece_s: float | None = None
         self.n_chunks = 0
-        self.bad_events: list[str] = []
+        self.gaps: Gaps | None = None
+        self.bad_events: list[bytes] = []
 
     @property
     def succeeded(self) -> bool:
@@ -129,156 +140,231 @@ class Recorder:
     def begin(self, status: int, headers: Headers) -> None:
         """Take the answer's status and headers."""
         self.status = status
-        stream = header(headers, b"content-type").lower().startswith("text/event-stream")
-        # a stream is bounded by what the parser and the builder keep, not by its length
-        limit = UNBOUNDED if stream else self.config.max_logged_bytes
-        self.decoder = Decoder(header(headers, b"content-encoding"), limit)
-        length = header(headers, b"content-length")
-        self.expected_bytes = int(length) if length.isascii() and length.isdigit() else None
-        if stream:
-            self.parser = SSEParser(self.config.max_logged_bytes)
+        found = named(headers)
+        length = found.get(b"content-length", b"").strip()
+        if length.isdigit() and len(length) < MAX_LENGTH_DIGITS:
+            self.expected_bytes = int(length)
+        limit = self.config.max_logged_bytes
+        streamed = found.get(b"content-type", b"").lower().lstrip().startswith(b"text/event-stream")
+        if streamed:
+            self.parser = SSEParser(limit)
+            self.gaps = Gaps()
+        encoding = found.get(b"content-encoding", b"").decode("latin-1")
+        if encoding:
+            decoder = Decoder(encoding, limit, STREAM_RATIO if streamed else 0)
+            if decoder.packed:
+                self.decoder, self.problem = decoder, decoder.problem
+        self.plain = streamed and self.decoder is None and self.shape.end_mark is None
 
     def receive(self, chunk: bytes) -> bool:
         """Take a piece of the answer; True when it is the last that the client waits for.
 
-        That is the piece which fills the content-length, or holds the end of `data: [DONE]`. An
-        answer without both ends with its connection or its chunked framing, not with a piece.
+        That is the piece which fills the content-length, holds the end of `data: [DONE]`, or
+        completes the last event of a stream that ends without it. An answer without any of these
+        ends with its connection or its chunked framing, not with a piece.
         """
         self.pending.append((self.clock(), chunk))
         self.n_bytes += len(chunk)
-        if self.expected_bytes is not None and self.n_bytes >= self.expected_bytes:
+        if self.n_bytes >= self.expected_bytes:
             return True
         if self.parser is None:
             return False
-        if not self.decoder.packed:
+        if self.plain and DONE not in chunk and not self.tail and chunk.endswith(b"\n"):
+            return False  # as most pieces: no end in it, and no part of one at its own end
+        if self.decoder is None and not self.near_end and not self.may_end(chunk):
+            return False
+        self.parse_pending()
+        return self.has_ended()
+
+    def may_end(self, chunk: bytes) -> bool:
+        """Tell whether the stream's end may be in this piece; looked for in its bytes."""
+        if self.shape.end_mark is not None:
             seen = self.tail + chunk
-            self.tail = seen[-len(DONE) + 1 :]
-            if DONE not in seen:
-                return False
-        self.digest()
-        return self.parser.done
+            self.tail = seen[-MARK_CHARS:]
+            self.near_end = self.shape.end_mark.search(seen) is not None
+            return self.near_end
+        seen = self.tail + chunk[: len(DONE)]
+        self.tail = (self.tail + chunk[-N_TAIL:])[-N_TAIL:]
+        return DONE in chunk or DONE in seen
+
+    def has_ended(self) -> bool:
+        """Tell whether the stream says that it is whole."""
+        assert self.parser is not None
+        if self.parser.done:
+            return True
+        if self.reader is None or not self.reader.ended:
+            return False
+        return not self.shape.one_prompt_only or answers_one_prompt(self.request_value())
 
     def digest(self) -> None:
-        """Parse what has come since the last call."""
-        for at, chunk in self.pending:
-            data = self.decoder.feed(chunk)
-            if self.parser is None:
-                self.body.append(data)
-            else:
-                for event in self.parser.feed(data):
-                    self.take_event(event, at)
-        self.pending.clear()
+        """Parse what has come since the last call, once it is worth it."""
+        if len(self.pending) >= BATCH_PIECES or self.n_bytes - self.n_parsed >= BATCH_BYTES:
+            self.parse_pending()
 
-    def take_event(self, event: bytes, at: float) -> None:
-        """Merge one SSE event."""
-        if event.strip() == DONE:
-            return
-        chunk = self.read_json(event)
-        if chunk is not None and self.builder.add(chunk, len(event)):
-            self.n_chunks += 1
+    def parse_pending(self) -> None:
+        """Parse all that has come."""
+        pending, self.pending = self.pending, []
+        self.n_parsed = self.n_bytes
+        pieces = pending if self.decoder is None else self.unpacked(self.decoder, pending)
+        if self.parser is None:
+            for _, data in pieces:
+                self.keep_body(data)
+        else:
+            feed = self.parser.feed
+            self.take_events((at, feed(data)) for at, data in pieces)
+        if self.decoder is not None:
+            self.problem = self.decoder.problem or self.problem
+
+    def unpacked(
+        self, decoder: Decoder, pieces: Iterable[tuple[float, bytes]]
+    ) -> Iterator[tuple[float, bytes]]:
+        """Yield what the pieces of a packed answer unpack to."""
+        for at, chunk in pieces:
+            for data in decoder.feed(chunk):
+                yield at, data
+
+    def keep_body(self, data: bytes) -> None:
+        """Keep a piece of an unstreamed answer, as far as the bound goes."""
+        if len(data) > self.body_left:
+            self.problem = "larger than the log keeps"
+            data = data[: self.body_left]
+        self.body_left -= len(data)
+        self.body.append(data)
+
+    def take_events(self, arrivals: Iterable[tuple[float, list[bytes]]]) -> None:
+        """Merge SSE events, given with the time at which they arrived."""
+        add, reader = self.builder.add, self.reader
+        times: list[float] = []
+        for at, events in arrivals:
+            for event in events:
+                try:
+                    chunk = parse_json(event)
+                except (ValueError, RecursionError) as error:
+                    if event.strip() != DONE:
+                        self.unreadable(event, error)
+                    continue
+                if reader is not None:
+                    chunk = reader(chunk)
+                if add(chunk, len(event)):
+                    times.append(at)
+        if times and self.gaps is not None:
+            self.n_chunks += len(times)
             if self.first_piece_s is None:
-                self.first_piece_s = at - self.started
+                self.first_piece_s = times[0] - self.started
+            self.gaps.pieces(times)
 
-    def read_json(self, data: bytes) -> Any:
-        """Return the JSON value, or None with the text kept as malformed."""
-        try:
-            return parse_json(data)
-        except (ValueError, RecursionError) as error:
-            self.builder.report(f"{type(error).__name__}: {error}"[:200])
-            if len(self.bad_events) < N_BAD_EVENTS:
-                self.bad_events.append(self.raw(data))
-            return None
-
-    def raw(self, data: bytes) -> str:
-        """Return unreadable bytes as bounded text, secrets taken out."""
-        text = data[: 4 * self.config.max_raw_chars].decode("utf-8", errors="replace")
-        return redact_raw(text)[: self.config.max_raw_chars]
+    def unreadable(self, data: bytes, error: Exception) -> None:
+        """Keep the bytes of what is no JSON, the first few times."""
+        self.builder.unreadable(f"{type(error).__name__}: {error}"[:200])
+        if len(self.bad_events) < N_BAD_EVENTS:
+            self.bad_events.append(data[: 4 * self.config.max_raw_chars])
 
     def finish(self, ending: Ending, error: str | None = None) -> bytes:
         """Close the recorder and return the record's line."""
         self.open = False
-        self.digest()
-        duration_s = self.clock() - self.started
-        cut = ending is not Ending.ENDED
-        extra = self.close_stream(cut) if self.parser is not None else self.close_body(cut)
-        secrets = secrets_in_headers(self.head.headers)
-        request = self.view_request(secrets)
-        path, _, query = self.head.target.decode("latin-1").partition("?")
+        self.parse_pending()
+        redactor = redactor_for(self.config.redacted)
+        secrets = redactor.in_headers(self.head.headers)
+        request = self.view_request(redactor, secrets)
+        query = self.head.target.partition(b"?")[2].decode("latin-1")
+        extra: dict[str, Any] = {}
         if query:
-            extra["query"] = redact_query(query, secrets)
+            extra["query"] = redactor.query(query, secrets)
+        raw = Raw(redactor, secrets, self.config.max_raw_chars)
+        cut = ending is not Ending.ENDED
+        extra |= self.close_stream(cut, raw) if self.parser else self.close_body(cut, raw)
         message = self.builder.message()
-        outcome, error = self.judge(ending, error)
-        self.outcome = outcome
-        exchange = Exchange(
-            request_id=header(self.head.headers, b"x-request-id")[:MAX_ID_CHARS]
-            or f"proxy-{uuid.uuid4().hex}",
-            started_at=self.started_at,
-            endpoint=path,
-            upstream=self.config.upstream.url,
-            model_requested=request.model,
-            model_served=message.model_served,
-            messages=request.messages,
-            sampling=request.sampling,
-            messages_sha256=request.messages_sha256,
-            stream=request.stream,
-            status=self.status,
-            content=message.content,
-            reasoning=message.reasoning,
-            reasoning_source=message.reasoning_source,
-            finish_reason=message.finish_reason,
-            usage=message.usage,
-            ttft_s=rounded(self.first_piece_s),
-            duration_s=round(duration_s, 6),
-            n_chunks=self.n_chunks,
-            outcome=outcome,
-            error=error,
-            extra={**message.extra, **self.error_extra(), **request.extra, **extra},
-        )
-        return line_of(exchange, secrets)
+        judged = (Outcome(ending.value), error) if cut else self.judge(secrets)
+        row = self.row(request, message, judged, extra)
+        self.facts = self.count(row, message.first.has_reasoning)
+        return line_of(row, secrets, redactor)
 
-    def error_extra(self) -> dict[str, Any]:
-        """Return the server's own error object."""
-        return {} if self.builder.error is None else {"error": self.builder.error}
+    def row(
+        self,
+        request: RequestView,
+        message: Message,
+        judged: tuple[Outcome, str | None],
+        extra: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return the record: the fields of Exchange in their order."""
+        first = message.first
+        failure = {} if self.builder.error is None else {"error": self.builder.error}
+        request_id = self.headers.get(b"x-request-id", b"").decode("latin-1").strip()
+        duration_s = self.clock() - self.started
+        return {
+            "schema": SCHEMA_VERSION,
+            "request_id": request_id[:MAX_ID_CHARS] or f"proxy-{os.urandom(16).hex()}",
+            "started_at": self.started_at,
+            "endpoint": self.head.target.partition(b"?")[0].decode("latin-1"),
+            "upstream": self.upstream,
+            "route": self.route,
+            "model_requested": request.model,
+            "model_served": message.model_served,
+            "messages": request.messages,
+            "sampling": request.sampling,
+            "messages_sha256": request.messages_sha256,
+            "stream": request.stream,
+            "status": self.status,
+            "content": first.content,
+            "reasoning": first.reasoning,
+            "reasoning_source": first.reasoning_source,
+            "reasoning_state": first.reasoning_state,
+            "finish_reason": first.finish_reason,
+            "usage": message.usage,
+            "ttft_s": None if self.first_piece_s is None else round(self.first_piece_s, 6),
+            "duration_s": round(duration_s, 6),
+            "n_chunks": self.n_chunks,
+            "gaps_s": self.gaps.summary() if self.gaps else None,
+            "request_bytes": self.n_request_bytes,
+            "response_bytes": self.n_bytes,
+            "outcome": judged[0].value,
+            "error": judged[1],
+            "extra": {**message.extra, **failure, **request.extra, **extra},
+        }
 
-    def close_stream(self, cut: bool) -> dict[str, Any]:
+    def close_stream(self, cut: bool, raw: Raw) -> dict[str, Any]:
         """End the SSE parser; return what the record keeps beside the message."""
         assert self.parser is not None
         extra: dict[str, Any] = {}
         for event in self.parser.close():
             if cut and not is_json(event):
-                extra["partial"] = self.raw(event)  # cut inside an event: not the server's mistake
+                extra["partial"] = raw(event)  # cut inside an event: not the server's mistake
             else:
-                self.take_event(event, self.clock())
+                self.take_events([(self.clock(), [event])])
         if self.parser.n_oversized:
             extra["log_dropped_events"] = self.parser.n_oversized
+        if self.builder.n_malformed:
+            extra["n_malformed_events"] = self.builder.n_malformed
         if self.bad_events:
-            extra["raw"] = self.bad_events
+            extra["raw"] = [raw(event) for event in self.bad_events]
         return extra
 
-    def close_body(self, cut: bool) -> dict[str, Any]:
+    def close_body(self, cut: bool, raw: Raw) -> dict[str, Any]:
         """Read an unstreamed answer; return what the record keeps beside the message."""
         body = b"".join(self.body)
         self.body.clear()
         if not body and (cut or self.status is None):
             return {}
-        value = (
-            None if self.decoder.problem or (cut and not is_json(body)) else self.read_json(body)
-        )
+        value = None
+        if self.problem is None:
+            try:
+                value = parse_json(body)
+            except (ValueError, RecursionError) as error:
+                if not cut:
+                    self.unreadable(body, error)
         if value is not None:
-            self.builder.add(value, len(body))
+            self.builder.add(value if self.reader is None else self.reader(value), len(body))
         as_promised = self.builder.choices or (isinstance(value, dict) and not self.succeeded)
-        return {"raw": self.raw(body)} if body and not as_promised else {}
+        return {"raw": raw(body)} if body and not as_promised else {}
 
-    def judge(self, ending: Ending, error: str | None) -> tuple[Outcome, str | None]:
-        """Return the outcome and the reason for any but a complete one."""
+    def judge(self, secrets: set[str]) -> tuple[Outcome, str | None]:
+        """Return the outcome of an answer that came to its end, and the reason where it is bad."""
         builder = self.builder
-        if ending is not Ending.ENDED:
-            return Outcome(ending.value), error
         if builder.error is not None or not self.succeeded:
             words = builder.error or builder.extra.get("message") or builder.extra.get("detail")
-            return Outcome.UPSTREAM_ERROR, error_text(words, self.status)
-        if self.decoder.problem is not None:
-            return Outcome.COMPLETE, f"not read for the log: {self.decoder.problem}"
+            return Outcome.UPSTREAM_ERROR, error_text(words, self.status, secrets)
+        if self.problem is not None:
+            return Outcome.COMPLETE, f"not read for the log: {self.problem}"
         if builder.problems:
             return Outcome.MALFORMED, builder.problems[0]
         if self.parser is None:
@@ -289,95 +375,73 @@ class Recorder:
             return Outcome.COMPLETE, None
         return Outcome.UPSTREAM_CUT, "the stream ended without [DONE] and without a finish_reason"
 
-    def view_request(self, secrets: set[str]) -> RequestView:
-        """Return what the record keeps of the request."""
-        data = bytes(self.request_body)
-        if self.n_request_bytes > len(data):
-            return RequestView(extra={"log_dropped_request_bytes": self.n_request_bytes})
-        body, problem = decode(
-            data, header(self.head.headers, b"content-encoding"), self.config.max_logged_bytes
+    def count(self, row: dict[str, Any], has_reasoning: bool) -> Facts:
+        """Return what is counted of a record."""
+        return Facts(
+            model=row["model_requested"] or row["model_served"],
+            route=self.route,
+            outcome=row["outcome"],
+            truncated=row["finish_reason"] == "length",
+            has_reasoning=has_reasoning,
+            completion_tokens=completion_tokens(row),
+            n_chunks=self.n_chunks,
+            ttft_s=row["ttft_s"],
+            duration_s=row["duration_s"],
+            malformed_events=self.builder.n_malformed,
         )
+
+    def decoded_request(self) -> tuple[bytes, str | None]:
+        """Return the request's body and what is wrong with it, if anything."""
+        body = bytes(self.request_body)
+        encoding = self.headers.get(b"content-encoding")
+        if encoding is None:
+            return body, None
+        return decode(body, encoding.decode("latin-1"), self.config.max_logged_bytes)
+
+    def request_value(self) -> Any:
+        """Return the request's JSON value, None where it has none."""
+        body, problem = self.decoded_request()
         try:
-            value = None if problem else parse_json(body)
-            if not isinstance(value, dict):
-                raise ValueError(problem or "the request is not a JSON object")
-            return view_fields(value, secrets)
+            return None if problem else parse_json(body)
+        except (ValueError, RecursionError):
+            return None
+
+    def view_request(self, redactor: Redactor, secrets: set[str]) -> RequestView:
+        """Return what the record keeps of the request."""
+        if self.n_request_bytes > len(self.request_body):
+            return without_body({"log_dropped_request_bytes": self.n_request_bytes})
+        body, problem = self.decoded_request()
+        try:
+            if problem:
+                raise ValueError(problem)
+            return view_request(body, redactor, secrets)
         except (ValueError, RecursionError) as error:
-            return RequestView(
-                extra={"request_error": str(error)[:200], "request_raw": self.raw(body)}
-            )
+            raw = Raw(redactor, secrets, self.config.max_raw_chars)
+            return without_body({"request_error": str(error)[:200], "request_raw": raw(body)})
 
 
-def view_fields(value: dict[str, Any], secrets: set[str]) -> RequestView:
-    """Split a request's fields; the hash is over the messages as sent."""
-    messages = value.get("messages")
-    model = value.get("model")
-    sampling = {name: item for name, item in value.items() if name not in OWN_FIELDS}
-    extra = {"prompt": redact_fields(value["prompt"], secrets)} if "prompt" in value else {}
-    if messages is not None and not isinstance(messages, list):
-        extra["messages"] = redact_fields(messages, secrets)
-    listed = isinstance(messages, list)
-    return RequestView(
-        model=model if isinstance(model, str) else None,
-        messages=redact_fields(messages, secrets) if listed else None,
-        messages_sha256=messages_sha256(messages) if listed else None,
-        sampling=redact_fields(sampling, secrets),
-        stream=value.get("stream") is True,
-        extra=extra,
-    )
+def utc_text(seconds: float) -> str:
+    """Return a time as ISO 8601 with microseconds and offset."""
+    whole = int(seconds)
+    return f"{utc_second(whole)}.{int((seconds - whole) * 1e6):06d}+00:00"
 
 
-def parse_json(data: bytes) -> Any:
-    """Parse UTF-8 JSON; NaN and infinities, which JSON has not, become their names as text.
-
-    Raises:
-        ValueError: not UTF-8, not JSON.
-        RecursionError: nested too deep.
-    """
-    return DECODER.decode(data.decode("utf-8"))
+@lru_cache(maxsize=4)
+def utc_second(whole: int) -> str:
+    """Return the part of a time that all requests of a second have in common."""
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def is_json(data: bytes) -> bool:
-    """Tell whether the bytes are a whole JSON value."""
-    try:
-        parse_json(data)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def named(headers: Headers) -> dict[bytes, bytes]:
+    """Return headers by their names in lower case; the last of several with one name."""
+    return {name.lower(): value for name, value in headers}
 
 
-def rounded(seconds: float | None) -> float | None:
-    """Return seconds to the microsecond."""
-    return None if seconds is None else round(seconds, 6)
-
-
-def error_text(error: object, status: int | None) -> str:
-    """Return a server's own words, or its status."""
-    words = error.get("message") if isinstance(error, dict) else error
-    if not isinstance(words, str) or not words:
-        return f"status {status}"
-    return " ".join(words.split())[:1000]
-
-
-def line_of(exchange: Exchange, secrets: set[str]) -> bytes:
-    """Return the record's line without secrets; what is nested too deep is left out and named."""
-    try:
-        return clean_line(exchange, secrets)
-    except RecursionError:
-        shallow = dataclasses.replace(
-            exchange,
-            messages=None,
-            sampling={},
-            usage=None,
-            extra={"log_dropped": "nested too deep"},
-        )
-        return clean_line(shallow, secrets)
-
-
-def clean_line(exchange: Exchange, secrets: set[str]) -> bytes:
-    """Return the record's line with every echo of a secret replaced."""
-    line = to_line(exchange)
-    if echoes := echoed(line, secrets):
-        clean = {name: scrub(getattr(exchange, name), echoes) for name in SCRUBBED}
-        line = to_line(dataclasses.replace(exchange, **clean))
-    return line
+def completion_tokens(row: dict[str, Any]) -> int | None:
+    """Return how many tokens the server says it generated (`tokens_predicted` is llama.cpp's)."""
+    usage = row["usage"] or {}
+    found = [usage.get(name) for name in TOKEN_FIELDS]
+    for value in (*found, row["extra"].get("tokens_predicted")):
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None

@@ -1,30 +1,21 @@
-"""Serving an ASGI application on one socket until a signal, for the commands of this package.
+"""Serving on one socket until a signal, for the commands of this package.
 
-Owns the socket, the ASGI server's settings and the stop on SIGTERM and SIGINT.
-Refuses to own routes (app, recorded_server).
+Owns the listening socket and the stop on SIGTERM and SIGINT. Refuses to own connections (server).
 
     listener = listen(Address("127.0.0.1", 0))
-    serve(app, listener, 10, announce)    # returns after SIGTERM or SIGINT
+    uvloop.run(serve(Server(handle), listener, announce))    # returns after SIGTERM or SIGINT
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from proxy.asgi import App
 from proxy.config import Address
-
-if TYPE_CHECKING:
-    import uvicorn
-
-BACKLOG = 2048
-MAX_HEAD_BYTES = 256 * 1024
-IDLE_CONNECTION_S = 75
-"""Longer than clients keep an idle connection (httpx: 5 s), so that they close first."""
+from proxy.server import BACKLOG, Server
 
 
 def listen(address: Address) -> socket.socket:
@@ -57,47 +48,40 @@ def address_of(listener: socket.socket) -> Address:
     return Address(host, port)
 
 
-def make_server(app: App, grace_s: int) -> uvicorn.Server:
-    """Return an ASGI server that adds nothing of its own to an answer."""
-    import uvicorn
+async def serve(
+    server: Server,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    grace_s: float | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then until the running answers end, or for `grace_s`.
 
-    asgi: Any = app  # uvicorn's own types are narrower than what the ASGI standard asks for
-    config = uvicorn.Config(
-        asgi,
-        http="h11",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-        timeout_keep_alive=IDLE_CONNECTION_S,
-        timeout_graceful_shutdown=grace_s,
-    )
-    return uvicorn.Server(config)
-
-
-def serve(app: App, listener: socket.socket, grace_s: int, announce: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; running answers then get `grace_s` seconds to end.
-
-    A second SIGINT ends them at once. `announce` is called when connections and signals are taken.
+    A second signal ends those at once. `on_ready` is called when connections and signals are taken.
     """
-    server = make_server(app, grace_s)
-    quiet_server_log()
+    await server.start(listener)
+    stop, cut = stop_signals()
+    on_ready()
+    await stop.wait()
+    if server.n_busy:
+        words = f"waiting for {server.n_busy} running answer(s); a second signal cuts them off"
+        print(f"distill-proxy: {words}", file=sys.stderr, flush=True)
+    draining = asyncio.ensure_future(server.drain(grace_s))
+    cutting = asyncio.ensure_future(cut.wait())
+    await asyncio.wait({draining, cutting}, return_when=asyncio.FIRST_COMPLETED)
+    cutting.cancel()
+    if not draining.done():
+        await server.cut()
+    await draining
 
-    def stop(*_: object) -> None:
-        server.should_exit = True
 
-    # for a signal before the server's own handlers are there, and for the one that it sends itself
-    # again after its clean stop, which would end the process with the signal's exit code
+def stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return what the first and the second SIGTERM or SIGINT set."""
+    stop, cut = asyncio.Event(), asyncio.Event()
+
+    def note() -> None:
+        (cut if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    announce()
-    server.run(sockets=[listener])
-
-
-def quiet_server_log() -> None:
-    """Let through tracebacks only: a broken answer is in the exchange log, not an error of ours."""
-    logging.getLogger("uvicorn.error").addFilter(lambda record: bool(record.exc_info))
+        loop.add_signal_handler(name, note)
+    return stop, cut

@@ -41,10 +41,57 @@ class SSEParser:
         self.skipping = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the data of every event that this chunk completes."""
+        """Return the data of every event that this chunk completes.
+
+        What is left of a begun event, and what begins one, is read line by line (`feed_lines`);
+        the whole events between the two are split at once, which is several times faster.
+        """
         if self.after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self.after_cr = False
+        if b"\r" in chunk or len(chunk) > self.max_event_bytes:
+            return self.feed_lines(chunk)
+        resumes = self.pieces or self.data or self.skipping or self.at_start
+        if (
+            not resumes
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+        ):
+            event = chunk[6:-2]  # a server's piece is one event, most often
+            self.done = self.done or event == DONE
+            return [event]
+        events: list[bytes] = []
+        start = 0
+        if resumes:
+            start = chunk.find(b"\n\n") + 2  # from here on, events stand on their own
+            if start == 1:
+                return self.feed_lines(chunk)
+            events = self.feed_lines(chunk[:start])
+        end = chunk.rfind(b"\n\n", start)
+        if end > 0:
+            events += self.plain_events(chunk[start:end])
+            start = end + 2
+        if start < len(chunk):
+            events += self.feed_lines(chunk[start:])
+        return events
+
+    def plain_events(self, block: bytes) -> list[bytes]:
+        """Return the data of whole events, the last one's blank line left out.
+
+        Nearly every event is one `data: ` line; a block with any other is read line by line.
+        """
+        events = block.split(b"\n\n")
+        for event in events:
+            if not event.startswith(b"data: ") or b"\n" in event:
+                return self.feed_lines(block + b"\n\n")
+        found = [event[6:] for event in events]
+        if DONE in found:
+            self.done = True
+        return found
+
+    def feed_lines(self, chunk: bytes) -> list[bytes]:
+        """Return the data of every event that this chunk completes, read line by line."""
         if not chunk:
             return []
         self.after_cr = chunk.endswith(b"\r")

@@ -1,204 +1,346 @@
-"""The connection to the server behind the proxy: one request out, its answer back in pieces.
+"""The connections to one server behind the proxy: a request out, its answer back in pieces.
 
-Owns the HTTP client and the header rules of a gateway. Refuses to own the log and the client's
-side. The rest of the proxy knows `UpstreamClient.send` only, so another client can take its place.
+Owns the sockets, their reuse, and what can go wrong on them. Refuses to own header rules (http1),
+the choice of a server (routes), the log and the client's side.
 
-    response = await client.send(RequestHead("POST", b"/v1/chat/completions", headers), body)
-    async for chunk in response.chunks: ...
+    pool = UpstreamPool(parse_upstream("http://127.0.0.1:8080"), connect_timeout_s=30)
+    connection = await pool.acquire()
+    connection.begin(head.method)
+    connection.write(request_bytes(head, target, pool.authority))
+    response = await connection.response()
+    while piece := await response.body.get(): ...
+    pool.release(connection)
 
-Nothing is added, followed, remembered or taken from the environment: no user-agent, no accept, no
-redirects, no cookies, no proxies. Header names are sent in lower case (HTTP does not tell them
-apart); trailers and 1xx answers are not passed on.
+Why not a library: of the CPU time that one request may cost here (three times nginx's), httpx2 and
+aiohttp take several times the whole; `benchmarks/proxy.py` has the figures. Nothing is added,
+followed, remembered or taken from the environment: no user-agent, no redirects, no cookies, no
+proxies. A request is never sent twice but for one case, see `may_repeat`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import cast
 
-from proxy.asgi import Headers
+import httptools
 
-if TYPE_CHECKING:
-    import httpx2
+from proxy.config import Upstream
+from proxy.http1 import BODYLESS, MAX_HEAD_BYTES, Body, Gate, Headers, ResponseHead
 
-    from proxy.config import ProxyConfig
-
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""Source: RFC 9110 section 7.6.1, with the two proxy fields that RFC 2616 section 13.5.1 lists."""
-FRAMING = frozenset({b"content-length", b"host"})
-"""Never dropped because a Connection header lists them: that would change where a body ends."""
 KEEP_ALIVE_S = 2.0
 """Below the 5 s after which the servers in use close an idle connection: a request on a connection
 that is being closed at that moment is lost, and a generation must not be sent twice."""
-
 FAILED = 500
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class UpstreamError(Exception):
     """The server did not answer, or stopped before its answer's end."""
 
 
-class RequestHead(NamedTuple):
-    """A request's first part; `target` is path and query as they stand on the wire."""
-
-    method: str
-    target: bytes
-    headers: Headers
+class ConnectError(UpstreamError):
+    """No connection came about, so that nothing was sent: another replica may be asked."""
 
 
 @dataclass(frozen=True)
-class UpstreamResponse:
-    """An answer whose body is still to come. Read `chunks` to the end or call `aclose`."""
+class Response:
+    """An answer's head, and its body, of which more may still come."""
 
-    status: int
-    headers: Headers
-    chunks: AsyncIterator[bytes]
-    aclose: Callable[[], Awaitable[None]]
+    head: ResponseHead
+    body: Body
 
 
-class UpstreamClient:
-    """Sends requests to one server over kept-alive connections."""
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a server, with at most one request on it at a time."""
 
-    def __init__(self, config: ProxyConfig) -> None:
-        import httpx2
+    transport: asyncio.Transport
 
-        self.upstream = config.upstream
-        self.base = httpx2.URL(config.upstream.url)
-        # the certificates of a system take 20 ms to load, which plain http has no use for
-        self.transport = httpx2.AsyncHTTPTransport(
-            verify=config.upstream.scheme == "https",
-            trust_env=False,
-            limits=httpx2.Limits(
-                max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE_S
-            ),
+    def __init__(self, pool: UpstreamPool) -> None:
+        self.pool = pool
+        self.gate = Gate()
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        self.lost = False
+        self.reused = False
+        self.idle_since = 0.0
+        self.method = ""
+        self.on_interim: Callable[[ResponseHead], None] | None = None
+        self.reset_message()
+        self.waiting: asyncio.Future[Response] | None = None
+        self.arrived: Response | None = None
+
+    def reset_message(self) -> None:
+        """Forget the message before."""
+        self.in_head = False
+        self.head_bytes = 0
+        self.status = 0
+        self.reason = b""
+        self.headers: Headers = []
+        self.body: Body | None = None
+        self.until_close = False
+        self.keep_alive = False
+        self.failure: UpstreamError | None = None
+
+    # what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.pool.n_open += 1
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came in."""
+        if not self.method:
+            self.abort()  # nothing was asked
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.fail("it changed to another protocol, which was not asked for")
+        except httptools.HttpParserError as error:
+            self.keep_alive = False
+            if self.body is None or not self.body.ended:
+                self.fail(f"its answer is not valid HTTP: {error}")
+        if self.in_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self.fail(f"the answer's head is larger than {MAX_HEAD_BYTES} bytes")
+
+    def eof_received(self) -> bool:
+        """Close; where the connection's end is the body's, that is its end."""
+        if self.until_close and self.body is not None:
+            self.body.end()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits."""
+        self.lost = True
+        self.gate.open()
+        self.pool.forget(self)
+        if exc is None and self.until_close and self.body is not None:
+            self.body.end()
+        began = self.body is not None or self.in_head
+        words = "the connection broke inside the answer" if began else "the connection was closed"
+        self.fail(f"{words}{'' if exc is None else f' ({exc})'}")
+
+    def pause_writing(self) -> None:
+        """Hold the request's sender back."""
+        self.gate.shut()
+
+    def resume_writing(self) -> None:
+        """Let the request's sender go on."""
+        self.gate.open()
+
+    # what the parser calls
+
+    def on_message_begin(self) -> None:
+        """Begin a head; behind a whole answer, note that the connection is out of step."""
+        if self.body is not None or self.failure is not None:
+            self.keep_alive = False
+            return
+        self.in_head = True
+        self.headers = []
+        self.reason = b""
+
+    def on_status(self, reason: bytes) -> None:
+        """Take a piece of the reason phrase."""
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are not passed on."""
+        if self.in_head:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Hand the head over; a 1xx one is only passed on, and another follows it."""
+        if not self.in_head:
+            return
+        self.in_head = False
+        status = self.parser.get_status_code()
+        head = ResponseHead(status, self.reason, self.headers)
+        if 100 <= status < 200:
+            if status != 101 and self.on_interim is not None:
+                self.on_interim(head)
+            return
+        if status < 100 or head.is_coded:
+            odd = f"status {status}" if status < 100 else "a transfer coding besides chunked"
+            self.fail(f"its answer has {odd}")
+            return
+        self.body = Body(self.transport)
+        framed = head.is_chunked or b"content-length" in head.names
+        self.until_close = not (framed or self.method == "HEAD" or status in BODYLESS)
+        self.keep_alive = (
+            self.parser.should_keep_alive() and not self.until_close and status < FAILED
         )
-        self.timeout = {
-            "connect": config.connect_timeout_s,
-            "write": config.write_timeout_s,
-            "read": None,
-            "pool": None,
-        }
+        if self.method == "HEAD":
+            # llhttp cannot be told that no body follows, so its state is of no use any more
+            self.keep_alive = False
+            self.body.end()
+        self.arrive(Response(head, self.body))
 
-    async def send(self, head: RequestHead, body: AsyncIterator[bytes] | None) -> UpstreamResponse:
-        """Send a request and return once the answer's headers have come.
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self.body is not None and not self.body.ended:
+            self.body.put(data)
+
+    def on_message_complete(self) -> None:
+        """End the body."""
+        if self.body is not None:
+            self.body.end()
+
+    # what the proxy calls
+
+    def begin(self, method: str) -> None:
+        """Begin an exchange: what comes from now on is the answer to it."""
+        self.reset_message()
+        self.method = method
+        self.arrived = None
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the request; a connection that is gone takes it and does nothing."""
+        if not self.lost:
+            self.transport.write(data)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Return once the server has taken enough to be sent more.
 
         Raises:
-            UpstreamError: no connection, or it broke before the headers were complete.
+            UpstreamError: it took nothing for `timeout_s`.
         """
-        import httpx2
+        if self.gate.waiter is not None:
+            try:
+                await self.gate.passed(timeout_s)
+            except TimeoutError as error:
+                raise self.pool.error("it stopped reading the request") from error
 
-        request = httpx2.Request(
-            head.method,
-            self.base,
-            headers=request_headers(head.headers, self.upstream.authority.encode()),
-            stream=stream_of(body),
-            extensions={
-                "target": self.upstream.prefix.encode() + head.target,
-                "timeout": self.timeout,
-            },
-        )
-        try:
-            response = await self.transport.handle_async_request(request)
-        except httpx2.TransportError as error:
-            raise UpstreamError(describe(error, self.upstream.url)) from error
-        headers = response_headers(response.headers.raw)
-        chunks = self.read(response)
-        return UpstreamResponse(response.status_code, headers, chunks, response.aclose)
-
-    async def read(self, response: httpx2.Response) -> AsyncIterator[bytes]:
-        """Yield the body as it comes, undecoded.
+    async def response(self, timeout_s: float | None) -> Response:
+        """Return the answer once its head has come.
 
         Raises:
-            UpstreamError: the connection broke before the body's end.
+            UpstreamError: the connection broke before, or the answer is no HTTP.
+            TimeoutError: nothing came for `timeout_s`.
         """
-        import httpx2
+        if self.arrived is None:
+            if self.failure is not None:
+                raise self.failure
+            self.waiting = asyncio.get_running_loop().create_future()
+            try:
+                if timeout_s is None:
+                    return await self.waiting
+                async with asyncio.timeout(timeout_s):
+                    return await self.waiting
+            finally:
+                self.waiting = None
+        return self.arrived
 
+    def arrive(self, response: Response) -> None:
+        """Let the answer be seen."""
+        self.arrived = response
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(response)
+
+    def fail(self, words: str) -> None:
+        """Break off: tell whoever waits for the head or the body, and close."""
+        self.keep_alive = False
+        if self.failure is None:
+            self.failure = self.pool.error(words)
+        if self.body is not None:
+            self.body.fail(self.failure)
+        elif self.waiting is not None and not self.waiting.done():
+            self.waiting.set_exception(self.failure)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way: the server sees its client leave."""
+        if not self.lost:
+            self.transport.abort()
+
+
+class UpstreamPool:
+    """Kept-alive connections to one server, the most recently used first."""
+
+    def __init__(self, upstream: Upstream, connect_timeout_s: float) -> None:
+        self.upstream = upstream
+        self.connect_timeout_s = connect_timeout_s
+        self.authority = upstream.authority.encode()
+        self.prefix = upstream.prefix.encode()
+        self.tls = ssl.create_default_context() if upstream.scheme == "https" else None
+        self.idle: list[UpstreamConnection] = []
+        self.n_open = 0
+
+    def error(self, words: str) -> UpstreamError:
+        """Return what went wrong, with the server's address."""
+        return UpstreamError(f"upstream {self.upstream.url}: {words}")
+
+    async def acquire(self, fresh: bool = False) -> UpstreamConnection:
+        """Return a connection for one exchange, a kept one where there is one and not `fresh`.
+
+        Raises:
+            ConnectError: none came about.
+        """
+        now = asyncio.get_running_loop().time()
+        while self.idle:
+            connection = self.idle.pop()
+            usable = not connection.lost and not connection.transport.is_closing()
+            if usable and not fresh and now - connection.idle_since < KEEP_ALIVE_S:
+                connection.reused = True
+                return connection
+            connection.abort()
+        return await self.connect()
+
+    async def connect(self) -> UpstreamConnection:
+        """Open a connection.
+
+        Raises:
+            ConnectError: refused, unreachable, no such host, TLS refused, too slow.
+        """
+        loop = asyncio.get_running_loop()
+        upstream = self.upstream
         try:
-            async for chunk in response.aiter_raw():
-                yield chunk
-            if response.status_code >= FAILED:
-                # uvicorn closes the connection after an unhandled error and does not say so: the
-                # next request on it would be lost.
-                await response.extensions["network_stream"].aclose()
-        except httpx2.TransportError as error:
-            raise UpstreamError(describe(error, self.upstream.url)) from error
+            async with asyncio.timeout(self.connect_timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self), upstream.host, upstream.port, ssl=self.tls
+                )
+        except TimeoutError as error:
+            words = f"no connection within {self.connect_timeout_s:g} s"
+            raise ConnectError(f"upstream {upstream.url}: {words}") from error
+        except (OSError, ValueError) as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise ConnectError(f"upstream {upstream.url}: cannot connect: {words}") from error
+        return connection
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.transport.aclose()
+    def release(self, connection: UpstreamConnection) -> None:
+        """Take a connection back: kept where its exchange came to a clean end, else closed."""
+        body = connection.body
+        clean = connection.keep_alive and body is not None and body.is_whole and not body.pieces
+        connection.method = ""
+        connection.on_interim = None
+        if clean and not connection.lost:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self.idle.append(connection)
+        else:
+            connection.abort()
 
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Count a connection that is gone."""
+        self.n_open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
 
-def stream_of(body: AsyncIterator[bytes] | None) -> httpx2.AsyncByteStream:
-    """Return a request body as the client wants it; it adds no header for it."""
-    import httpx2
-
-    class Body(httpx2.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            if body is not None:
-                async for chunk in body:
-                    yield chunk
-
-    return Body()
-
-
-def describe(error: Exception, url: str) -> str:
-    """Return on one line what went wrong with which server."""
-    text = " ".join(str(error).split()) or "no further detail"
-    return f"upstream {url}: {type(error).__name__}: {text}"
-
-
-def end_to_end(headers: Headers) -> Headers:
-    """Return the headers meant for the other end, in lower case, order and repeats kept."""
-    named = [(name.lower(), value) for name, value in headers]
-    listed = {
-        token.strip().lower()
-        for name, value in named
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    dropped = HOP_BY_HOP | (listed - FRAMING)
-    return [(name, value) for name, value in named if name not in dropped]
+    def close(self) -> None:
+        """Close the kept connections."""
+        for connection in list(self.idle):
+            connection.abort()
 
 
-def is_chunked(headers: Headers) -> bool:
-    """Tell whether a body comes in chunks, so that its content-length, if any, means nothing."""
-    return any(name.lower() == b"transfer-encoding" for name, _ in headers)
+def may_repeat(method: str, has_body: bool, connection: UpstreamConnection) -> bool:
+    """Tell whether a request that broke before its answer may be sent once more.
 
-
-def request_headers(headers: Headers, authority: bytes) -> Headers:
-    """Return the headers to send: end-to-end ones, Host rewritten in place, the framing kept."""
-    chunked = is_chunked(headers)
-    kept: Headers = []
-    for name, value in end_to_end(headers):
-        if name == b"host":
-            value = authority
-        if not (chunked and name == b"content-length"):
-            kept.append((name, value))
-    if not any(name == b"host" for name, _ in kept):
-        kept.insert(0, (b"host", authority))
-    if chunked:
-        kept.append((b"transfer-encoding", b"chunked"))
-    return kept
-
-
-def response_headers(headers: Headers) -> Headers:
-    """Return the headers to pass on; a chunked body is chunked anew for the client."""
-    chunked = is_chunked(headers)
-    return [
-        (name, value)
-        for name, value in end_to_end(headers)
-        if not (chunked and name == b"content-length")
-    ]
+    Only where the server closed a kept connection at the moment of the request, and the request
+    changes nothing there. Source: RFC 9110 section 9.2.2.
+    """
+    began = connection.in_head or connection.body is not None
+    return connection.reused and not began and method in REPEATABLE and not has_body

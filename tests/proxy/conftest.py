@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import http.client
 import json
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
-from proxy.app import create_app
-from proxy.config import Address, ProxyConfig, parse_upstream
+from proxy.app import create_handler
+from proxy.config import Address, LogConfig, ProxyConfig, Route, parse_upstream
 from proxy.exchange import Exchange, read_exchanges
-from proxy.forward import Ledger
+from proxy.forward import Gateway as Shared
 from proxy.log import ExchangeLog
-from proxy.serve import address_of, listen, make_server, quiet_server_log
-from proxy.upstream import UpstreamClient
+from proxy.routes import RouteTable
+from proxy.serve import address_of, listen
+from proxy.server import Server
+from proxy.stats import Ledger
 
 DEADLINE_S = 20.0
 CHAT = "/v1/chat/completions"
@@ -210,12 +216,15 @@ class Gateway:
     """The proxy under test, and a client for it."""
 
     port: int
-    log_path: Path
+    log_folder: Path
     ledger: Ledger
     opened: list[http.client.HTTPConnection] = field(default_factory=list)
+    routes: RouteTable = field(init=False)
+    log: ExchangeLog = field(init=False)
+    server: Server = field(init=False)
 
     def records(self) -> list[Exchange]:
-        return list(read_exchanges(self.log_path))
+        return list(read_exchanges(self.log_folder))
 
     def last(self) -> Exchange:
         return self.records()[-1]
@@ -252,25 +261,60 @@ class Gateway:
             self.opened.pop().close()
 
 
-def running_proxy(upstream_url: str, folder: Path, **settings: Any) -> Iterator[Gateway]:
-    config = ProxyConfig(upstream=parse_upstream(upstream_url), log_dir=folder, **settings)
-    log = ExchangeLog.create(config.log_dir, config.durability)
-    ledger = Ledger(log)
-    listener = listen(Address("127.0.0.1", 0))
-    port = address_of(listener).port
-    server = make_server(create_app(config, UpstreamClient(config), ledger), grace_s=1)
-    quiet_server_log()
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+@contextmanager
+def in_loop(start: Callable[[], Awaitable[Callable[[], Awaitable[None]]]]) -> Iterator[None]:
+    """Run an event loop in a thread: `start` at first, and in the end what it returned."""
+    ready, done = threading.Event(), []
+
+    async def main() -> None:
+        stop = await start()
+        left = asyncio.Event()
+        done.append(lambda: loop.call_soon_threadsafe(left.set))
+        loop = asyncio.get_running_loop()
+        ready.set()
+        await left.wait()
+        await stop()
+
+    thread = threading.Thread(target=uvloop.run, args=(main(),))
     thread.start()
-    gateway = Gateway(port, log.path, ledger)
+    assert ready.wait(DEADLINE_S)
     try:
-        yield gateway
+        yield
     finally:
-        gateway.hang_up()
-        server.should_exit = True
+        done[0]()
         thread.join(DEADLINE_S)
-        listener.close()
-        log.close()
+        assert not thread.is_alive()
+
+
+def running_proxy(upstream_url: str, folder: Path, **settings: Any) -> Iterator[Gateway]:
+    """Run the proxy in a thread of its own, with `settings` of ProxyConfig or LogConfig."""
+    names = {item.name for item in dataclasses.fields(LogConfig)}
+    of_log = {name: settings.pop(name) for name in list(settings) if name in names}
+    routes = settings.pop("routes", (Route(None, (parse_upstream(upstream_url),)),))
+    config = ProxyConfig(routes=routes, **settings)
+    listener = listen(Address("127.0.0.1", 0))
+    gateway = Gateway(address_of(listener).port, folder, Ledger())
+
+    async def start() -> Callable[[], Awaitable[None]]:
+        gateway.log = ExchangeLog.create(LogConfig(folder, **of_log))
+        gateway.routes = RouteTable(config)
+        gateway.ledger.replicas = gateway.routes.replicas
+        policy = gateway.log.config.on_failure
+        shared = Shared(config, gateway.routes, gateway.log, gateway.ledger, policy)
+        gateway.server = Server(create_handler(shared), config.stall_timeout_s)
+        await gateway.server.start(listener)
+        return stop
+
+    async def stop() -> None:
+        await gateway.server.drain(1)
+        gateway.routes.close()
+        await gateway.log.aclose()
+
+    with in_loop(start):
+        try:
+            yield gateway
+        finally:
+            gateway.hang_up()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from proxy.log import ExchangeLog
 from tests.proxy.conftest import (
     ABORT,
     CHAT,
@@ -25,6 +24,7 @@ from tests.proxy.conftest import (
     FakeUpstream,
     Gateway,
     Received,
+    Step,
     as_chunk,
     chunked_head,
     completion,
@@ -58,8 +58,8 @@ def test_request_headers_keep_order_and_repeats_and_gain_nothing(
 ) -> None:
     headers = (("X-B", "2"), ("X-A", "1"), ("X-B", "3"), ("Authorization", "Bearer k"))
     gateway.ask(method="GET", target="/v1/models", headers=headers)
-    host = (b"host", upstream.url.removeprefix("http://").encode())
-    expected = [(name.lower().encode(), value.encode()) for name, value in headers]
+    host = (b"Host", upstream.url.removeprefix("http://").encode())
+    expected = [(name.encode(), value.encode()) for name, value in headers]
     assert upstream.received[0].headers == [host, *expected]
 
 
@@ -74,12 +74,8 @@ def test_hop_by_hop_headers_stay_at_the_proxy(upstream: FakeUpstream, gateway: G
         target="/x",
         headers=(("Connection", "keep-alive, X-Hop"), ("X-Hop", "1"), ("TE", "trailers")),
     )
-    assert [name for name, _ in upstream.received[0].headers] == [b"host"]
-    assert [name.lower() for name, _ in answer.headers] == [
-        "content-type",
-        "content-length",
-        "x-yours",
-    ]
+    assert [name for name, _ in upstream.received[0].headers] == [b"Host"]
+    assert [name for name, _ in answer.headers] == ["Content-Type", "Content-Length", "X-Yours"]
 
 
 def test_response_headers_keep_repeats_and_gain_no_date_and_server(
@@ -118,8 +114,8 @@ def test_chunked_request_stays_chunked(upstream: FakeUpstream, gateway: Gateway)
     chunked = as_chunk(b"abc") + as_chunk(b"defg") + b"0\r\n\r\n"
     gateway.ask(target="/upload", body=chunked, headers=(("Transfer-Encoding", "chunked"),))
     received = upstream.received[0]
-    assert (b"transfer-encoding", b"chunked") in received.headers
-    assert b"content-length" not in received.head
+    assert (b"Transfer-Encoding", b"chunked") in received.headers
+    assert b"content-length" not in received.head.lower()
     assert b"".join(received.body.split(b"\r\n")[1:-2:2]) == b"abcdefg"
 
 
@@ -128,7 +124,7 @@ def test_head_answer_keeps_its_length_and_has_no_body(
 ) -> None:
     upstream.answer = lambda _: [b"HTTP/1.1 200 OK\r\nContent-Length: 321\r\n\r\n"]
     answer = gateway.ask(method="HEAD", target="/x")
-    assert (answer.body, dict(answer.headers)["content-length"]) == (b"", "321")
+    assert (answer.body, dict(answer.headers)["Content-Length"]) == (b"", "321")
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -156,17 +152,17 @@ def test_error_answers_are_passed_on_and_logged(
 def test_each_piece_of_a_stream_goes_on_before_the_next_comes(
     upstream: FakeUpstream, gateway: Gateway
 ) -> None:
-    gates = [threading.Event() for _ in range(3)]
-    pieces = [sse(delta(text), done=False) for text in "abc"]
+    pieces = [*(sse(delta(text), done=False) for text in "abc"), sse()]
+    gates = [threading.Event() for _ in pieces]
     steps = [
         step for gate, piece in zip(gates, pieces, strict=True) for step in (gate, as_chunk(piece))
     ]
-    upstream.answer = lambda _: [chunked_head(), *steps, as_chunk(sse()), as_chunk(b""), CLOSE]
+    upstream.answer = lambda _: [chunked_head(), *steps, as_chunk(b""), CLOSE]
     response = gateway.send(body={**ASK, "stream": True})
     for gate, piece in zip(gates, pieces, strict=True):
         gate.set()
         assert response.read1(65536) == piece
-    assert response.read() == sse()
+    assert response.read() == b""
     assert gateway.last().content == "abc"
 
 
@@ -188,26 +184,32 @@ def test_record_is_on_disk_when_the_client_has_done_though_the_stream_goes_on(
 
 
 def test_log_that_is_slow_holds_back_the_end_and_nothing_before_it(
-    upstream: FakeUpstream, gateway: Gateway
+    upstream: FakeUpstream, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = threading.Event()
+    gate, last = threading.Event(), threading.Event()
+    append = gateway.log.append
 
-    class SlowLog(ExchangeLog):
-        async def append(self, line: bytes) -> None:
-            await asyncio.to_thread(gate.wait, DEADLINE_S)
-            await super().append(line)
+    async def slow(line: bytes) -> None:
+        await asyncio.to_thread(gate.wait, DEADLINE_S)
+        await append(line)
 
-    log = gateway.ledger.log
-    gateway.ledger.log = SlowLog(log.path, log.descriptor, log.durability)
-    pieces = [sse(delta(text), done=False) for text in "abc"]
-    upstream.answer = lambda _: [chunked_head(), *map(as_chunk, [*pieces, sse(), b""])]
+    monkeypatch.setattr(gateway.log, "append", slow)
+    pieces = b"".join(sse(delta(text), done=False) for text in "abc")
+    steps: list[Step] = [chunked_head(), as_chunk(pieces), last, as_chunk(sse()), as_chunk(b"")]
+    upstream.answer = lambda _: steps
     response = gateway.send(body={**ASK, "stream": True})
     seen = b""
-    while len(seen) < len(b"".join(pieces)):
+    while len(seen) < len(pieces):
         seen += response.read1(65536)
-    assert (seen, gateway.records()) == (b"".join(pieces), [])
+    last.set()
+    end: list[bytes] = []
+    reader = threading.Thread(target=lambda: end.append(response.read()))
+    reader.start()
+    reader.join(0.2)
+    assert (seen, end, gateway.records()) == (pieces, [], [])
     gate.set()
-    assert response.read() == sse()
+    reader.join(DEADLINE_S)
+    assert end == [sse()]
     assert gateway.last().content == "abc"
 
 
@@ -430,10 +432,15 @@ def test_upstream_that_answers_garbage_is_a_502(
     assert gateway.last().outcome == "upstream_error"
 
 
-def test_status_that_http_does_not_know_is_a_502(upstream: FakeUpstream, gateway: Gateway) -> None:
-    upstream.answer = lambda _: [json_answer({}, "999 X")]
-    assert gateway.ask(body=ASK).status == 502
-    assert (gateway.last().outcome, gateway.last().status) == ("upstream_error", 502)
+@pytest.mark.parametrize("status", ["999 X", "299 Fine  enough", "200 "])
+def test_status_and_reason_pass_whatever_they_are(
+    upstream: FakeUpstream, gateway: Gateway, status: str
+) -> None:
+    upstream.answer = lambda _: [json_answer(completion("4"), status)]
+    response = gateway.send(body=ASK)
+    assert f"{response.status} {response.reason}".strip() == status.strip()
+    response.read()
+    assert gateway.last().status == int(status[:3])
 
 
 def test_other_endpoints_pass_without_a_record(upstream: FakeUpstream, gateway: Gateway) -> None:
@@ -465,7 +472,7 @@ def test_planted_secrets_never_reach_the_disk(upstream: FakeUpstream, gateway: G
     )
     body = {**ASK, "api_key": "planted-5-body", "extra": {"hfToken": 'planted-6-"body'}}
     gateway.ask(target=f"{CHAT}?api-key=planted-7-query&x=1", body=body, headers=headers)
-    assert "planted" not in gateway.log_path.read_text()
+    assert "planted" not in gateway.log.path.read_text()
     assert gateway.last().extra["query"] == "api-key=[redacted]&x=1"
     assert gateway.last().messages == ASK["messages"]
 
@@ -484,14 +491,15 @@ def test_oversized_body_passes_whole_and_the_record_says_what_it_leaves_out(
         assert "larger than the log keeps" in (record.error or "")
 
 
-def test_answer_that_cannot_be_logged_is_not_given(
+def test_answer_that_cannot_be_logged_is_a_503(
     upstream: FakeUpstream, gateway: Gateway, capfd: pytest.CaptureFixture[str]
 ) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, gateway.ledger.log.descriptor)
+    os.dup2(full, gateway.log.segment.descriptor)
     os.close(full)
     upstream.answer = lambda _: [json_answer(completion("4"))]
-    with pytest.raises((http.client.HTTPException, ConnectionError)):
-        gateway.send(body=ASK).read()
+    answer = gateway.ask(body=ASK)
+    assert answer.status == 503
+    assert "No space left on device" in json.loads(answer.body)["error"]["message"]
     assert gateway.ask(method="GET", target="/healthz").status == 503
     assert "cannot be written" in capfd.readouterr().err

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import copy
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.message import Message, MessageBuilder
+from harness_tasks import reasoning
+from proxy.choice import BLOCK_PIECES, MAX_SPLIT_CHARS, may_hold_tag, reasoning_state
+from proxy.message import MAX_TOOL_CALLS, Message, MessageBuilder
 
 
-def merged(*chunks: object, limit: int = 10_000) -> Message:
-    builder = MessageBuilder(limit)
+def merged(*chunks: object, limit: int = 10_000, chat: bool = True) -> Message:
+    builder = MessageBuilder(limit, chat)
     for chunk in chunks:
-        builder.add(chunk, size=10)
+        builder.add(copy.deepcopy(chunk), size=10)
     return builder.message()
 
 
@@ -83,6 +87,70 @@ def test_further_choices_are_kept_under_extra() -> None:
     assert message.content == "a"
     (other,) = message.extra["other_choices"]
     assert (other["index"], other["content"], other["finish_reason"]) == (1, "bB", "stop")
+    assert other["reasoning_state"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("delta", "finish_reason", "state", "has_reasoning"),
+    [
+        ({"content": "a"}, "stop", "none", False),
+        ({"content": "a [T] < b \u25c1"}, "stop", "none", False),
+        ({"content": "<think>r</think>a"}, "stop", "closed", True),
+        ({"content": "<think></think>a"}, "stop", "closed", False),
+        ({"content": "r</think>a"}, "stop", "orphan_close", True),
+        ({"content": "<think>r"}, "length", "unclosed", True),
+        ({"content": "[THINK]r[/THINK]a"}, None, "closed", True),
+        ({"content": "a", "reasoning": "r"}, "stop", "server_split", True),
+        ({"content": "a", "reasoning_content": "r"}, "stop", "server_split", True),
+        ({"content": None, "reasoning": "r"}, "length", "server_split", True),
+        ({"content": "", "reasoning": "r"}, "stop", "empty", True),
+        ({"content": " ", "reasoning": ""}, "stop", "empty", False),
+        ({"content": None, "tool_calls": [{"id": "a"}]}, "tool_calls", "empty", False),
+    ],
+)
+def test_state_of_the_reasoning(
+    delta: dict[str, Any], finish_reason: str | None, state: str, has_reasoning: bool
+) -> None:
+    first = merged(piece(finish_reason=finish_reason, **delta)).first
+    assert (first.reasoning_state, first.has_reasoning) == (state, has_reasoning)
+
+
+def test_state_is_of_chat_answers_with_a_choice_only() -> None:
+    chunks = [piece(content="<think>r</think>a"), piece(1, content="b")]
+    message = merged(*chunks, chat=False)
+    assert (message.first.reasoning_state, message.reasoning_source) == (None, "inline")
+    assert message.extra["other_choices"][0]["reasoning_state"] is None
+    assert merged({"choices": []}).first.reasoning_state is None
+
+
+TAGGY = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "[THINK]", "[/THINK]", "\u25c1think\u25b7",
+         "<|channel|>final<|message|>", "<s>", "<|im_start|>", "a", " ", "\n", "[",
+         "T", "/", "\u25b7", "think", "|>"]
+    ),
+    max_size=6,
+).map("".join)  # fmt: skip
+
+
+@given(TAGGY | st.text(max_size=8), st.sampled_from([None, "", " ", "r"]), st.booleans())
+def test_state_is_the_splitters_whichever_way_it_is_found(
+    text: str, apart: str | None, cut: bool
+) -> None:
+    finish_reason = "length" if cut else "stop"
+    found = reasoning.split(text, reasoning=apart, finish_reason=finish_reason)
+    assert reasoning_state(text, apart, finish_reason) == (found.state, bool(found.reasoning))
+
+
+@given(TAGGY)
+def test_text_that_holds_a_tag_is_looked_through(text: str) -> None:
+    patterns = [reasoning.TAGS, *(item for item in reasoning.WRAPPERS if item)]
+    if any(pattern.search(text) for pattern in patterns):
+        assert may_hold_tag(text)
+
+
+def test_enormous_text_is_not_looked_through() -> None:
+    assert reasoning_state("<think>" + "a" * MAX_SPLIT_CHARS, None, "stop") == (None, False)
 
 
 def test_logprobs_grow_over_the_stream() -> None:
@@ -91,6 +159,11 @@ def test_logprobs_grow_over_the_stream() -> None:
         for text in "ab"
     ]
     assert merged(*chunks).extra["logprobs"] == {"content": ["a", "b"]}
+
+
+def test_equal_logprobs_of_successive_chunks_are_all_kept() -> None:
+    choice = {"index": 0, "delta": {"content": "a"}, "logprobs": {"content": [1]}}
+    assert merged(*[{"choices": [choice]}] * 4).extra["logprobs"] == {"content": [1, 1, 1, 1]}
 
 
 def test_usage_model_and_unknown_fields_are_kept() -> None:
@@ -121,13 +194,89 @@ def test_what_is_kept_is_bounded_and_the_end_is_still_read() -> None:
     assert message.extra["log_dropped_chars"] == 180
 
 
+def test_text_of_very_many_pieces_is_whole() -> None:
+    texts = [str(number) for number in range(2 * BLOCK_PIECES + 5)]
+    assert merged(*[piece(content=text) for text in texts]).content == "".join(texts)
+
+
+def test_field_that_changes_its_type_keeps_the_latest() -> None:
+    assert merged(piece(x="y"), piece(x=[1]), piece(x=[2])).extra["message"] == {"x": [1, 2]}
+
+
+def test_malformed_chunks_are_counted_once_each_and_never_quoted() -> None:
+    builder = MessageBuilder()
+    for chunk in (
+        5,
+        {"choices": 0},
+        {"choices": ["sk-planted", 6]},
+        piece(content="a"),
+        "sk-planted",
+    ):
+        builder.add(chunk)
+    assert builder.n_malformed == 4
+    assert "planted" not in str(builder.problems)
+
+
+def test_flood_of_tool_calls_is_bounded_and_quick() -> None:
+    calls = [{"id": f"c{number}"} for number in range(10 * MAX_TOOL_CALLS)]
+    begun = time.process_time()
+    message = merged(piece(tool_calls=calls))
+    assert len(message.extra["tool_calls"]) == MAX_TOOL_CALLS
+    assert message.extra["log_dropped_chars"] == 9 * MAX_TOOL_CALLS * 10
+    assert time.process_time() - begun < 10
+
+
+class PlainBuilder(MessageBuilder):
+    """The builder without its quick ways: the reference."""
+
+    def add(self, chunk: object, size: int = 0) -> bool:
+        self.frame, self.quiet_choice = {"no": "chunk is this"}, None
+        return super().add(chunk, size)
+
+
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.sampled_from([0, 0, 0, 1, None]),
+        "delta": st.fixed_dictionaries({}, optional={"content": st.sampled_from(["", "a", "b"]),
+                                                     "reasoning": st.sampled_from(["r", None]),
+                                                     "role": st.just("assistant"),
+                                                     "x": st.sampled_from(["y", [1], 2])}),
+        "text": st.sampled_from(["t", None]),
+        "finish_reason": st.sampled_from([None, None, "stop", ""]),
+        "logprobs": st.sampled_from([None, {"content": [1]}]),
+        "stop_reason": st.sampled_from([None, 7, 0]),
+    },
+)  # fmt: skip
+CHUNKS = st.fixed_dictionaries(
+    {"choices": st.lists(CHOICES, max_size=2)},
+    optional={
+        "id": st.sampled_from(["1", "2"]),
+        "model": st.sampled_from(["m", None, 3]),
+        "usage": st.sampled_from([None, {"n": 1}, {"n": 2}]),
+        "x_groq": st.sampled_from([{"a": 1}, {"b": 2}, 3]),
+        "error": st.sampled_from([None, "bad"]),
+    },
+)
+
+
+@given(st.lists(CHUNKS, max_size=8))
+def test_quick_ways_give_what_the_plain_way_gives(chunks: list[Any]) -> None:
+    quick, plain = MessageBuilder(), PlainBuilder()
+    for chunk in chunks:
+        assert quick.add(copy.deepcopy(chunk), 10) == plain.add(copy.deepcopy(chunk), 10)
+    assert quick.message() == plain.message()
+    assert (quick.error, quick.problems) == (plain.error, plain.problems)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
             ["choices", "delta", "message", "content", "tool_calls", "function", "index", "text",
-             "usage", "logprobs", "type", "thinking", "arguments", "id", "error", "model", "name"]
+             "usage", "logprobs", "type", "thinking", "arguments", "id", "error", "model", "name",
+             "reasoning_summary", "finish_reason"]
         ),
         inner,
         max_size=5,

@@ -4,8 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.config import Address
-from proxy.recorded_server import Form, Library, create_app, main, read_recordings
-from proxy.serve import address_of, listen, make_server, quiet_server_log
+from proxy.recorded_server import Form, Library, create_handler, main, read_recordings
+from proxy.serve import address_of, listen
+from proxy.server import Server
 from tests.conftest import REPO
-from tests.proxy.conftest import DEADLINE_S, Gateway, running_proxy, wait_until
+from tests.proxy.conftest import DEADLINE_S, Gateway, in_loop, running_proxy
 
 ROWS: list[dict[str, Any]] = [
     {"question": "2+2?", "reasoning": "two\u2028é🌟", "content": "4\u2029\x85🌟"},
@@ -43,17 +43,16 @@ def served(
     folder = tmp_path_factory.mktemp("recorded")
     library = Library("m", request.param, read_recordings(write(folder, *ROWS)), chunk_chars=3)
     listener = listen(Address("127.0.0.1", 0))
-    server = make_server(create_app(library), grace_s=1)
-    quiet_server_log()
     url = address_of(listener).url
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    wait_until(lambda: server.started)
-    for gateway in running_proxy(url, folder):
-        yield gateway, request.param
-    server.should_exit = True
-    thread.join(DEADLINE_S)
-    listener.close()
+    server = Server(create_handler(library))
+
+    async def start() -> Callable[[], Awaitable[None]]:
+        await server.start(listener)
+        return server.drain
+
+    with in_loop(start):
+        for gateway in running_proxy(url, folder):
+            yield gateway, request.param
 
 
 def ask(gateway: Gateway, question: str, request_id: str = "r/t/0/0", **fields: Any) -> Any:

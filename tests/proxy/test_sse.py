@@ -55,6 +55,52 @@ def test_where_a_stream_is_cut_changes_nothing(parts: list[bytes], cuts: list[in
     assert events_of(*pieces) == events_of(stream)
 
 
+class PlainParser(SSEParser):
+    """The parser without its quick way: the reference."""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        if self.after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self.after_cr = False
+        return self.feed_lines(chunk)
+
+
+PARTS = [
+    b"data: ", b"data:", b"data", b"\n", b"\n\n", b"\r", b"\r\n", b"x", b": c", b"event: y",
+    b"data: [DONE]", b"[DONE]", b"data: {}\n\n", b"\xef\xbb\xbf", "é\u2028".encode(),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PARTS)), st.integers(1, 20), st.sampled_from([8, 30, 10_000]))
+def test_quick_way_gives_what_reading_line_by_line_gives(
+    parts: list[bytes], size: int, limit: int
+) -> None:
+    stream = b"".join(parts)
+    quick, plain = SSEParser(limit), PlainParser(limit)
+    for start in range(0, len(stream), size):
+        piece = stream[start : start + size]
+        assert quick.feed(piece) == plain.feed(piece)
+        assert (quick.done, quick.n_oversized) == (plain.done, plain.n_oversized)
+    assert quick.close() == plain.close()
+
+
+def test_quick_way_is_taken_for_whole_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = SSEParser()
+    parser.feed(b"data: 0\n\n")
+    monkeypatch.setattr(parser, "feed_lines", None)
+    assert parser.feed(b"data: 1\n\n") == [b"1"]
+    assert not parser.done
+    assert parser.feed(b"data: 2\n\ndata: [DONE]\n\n") == [b"2", b"[DONE]"]
+    assert parser.done
+
+
+def test_end_that_comes_as_a_piece_of_its_own_is_seen() -> None:
+    parser = SSEParser()
+    parser.feed(b"data: 0\n\n")
+    assert parser.feed(b"data: [DONE]\n\n") == [b"[DONE]"]
+    assert parser.done
+
+
 @pytest.mark.parametrize("piece", [1, 3, 5, 100])
 @pytest.mark.parametrize("marker", [b"data: [DONE]", b"data:[DONE]"])
 def test_end_is_seen_with_its_last_byte_before_any_newline(marker: bytes, piece: int) -> None:

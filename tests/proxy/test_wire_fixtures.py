@@ -26,6 +26,7 @@ from tests.proxy.conftest import (
     running_proxy,
     whole_answer,
 )
+from tests.proxy.test_shapes import respond
 
 FOLDER = SHARED / "data" / "outputs" / "api_wire_logs"
 ASK = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -147,7 +148,7 @@ def test_fixture_passes_byte_for_byte_and_its_record_says_what_it_says(
     answer = shared_gateway.ask(target=case.path, body={**ASK, "stream": case.streamed})
     records = shared_gateway.records()[n_before:]
     assert answer.body == body
-    assert len(records) == case.is_chat
+    assert len(records) == (case.is_chat or case.path == "/v1/responses")
     if not case.is_chat:
         return
     record = records[0]
@@ -162,6 +163,19 @@ def test_fixture_passes_byte_for_byte_and_its_record_says_what_it_says(
     assert record.model_served == case.last("model")
     assert bool(record.reasoning_source) == bool(reasoning or "<think>" in case.joined("content"))
     assert bool(record.tool_calls) == any(delta.get("tool_calls") for delta in case.deltas)
+
+
+@needs_shared
+def test_recorded_response_is_read() -> None:
+    case = next(case for case in CASES if case.path == "/v1/responses")
+    answer = json.loads(case.body)
+    thought, said = answer["output"]
+    record = respond(answer)
+    assert record.outcome == "complete"
+    assert record.content == said["content"][0]["text"]
+    assert record.reasoning == "".join(part["text"] for part in thought["summary"])
+    assert (record.reasoning_state, record.finish_reason) == ("server_split", "stop")
+    assert (record.usage, record.model_served) == (answer["usage"], answer["model"])
 
 
 @needs_shared

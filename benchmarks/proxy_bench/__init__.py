@@ -1,0 +1,1 @@
+"""The parts of benchmarks/proxy.py: workloads, upstream, load, peers, processes, report."""
