@@ -9,6 +9,7 @@ Refuses to own forwarding (forward), connections (server) and what the pages say
 
 from __future__ import annotations
 
+import gc
 import hmac
 import socket
 import sys
@@ -35,6 +36,10 @@ SWITCH_INTERVAL_S = 0.0005
 """The log's thread needs the interpreter for microseconds at a time; by default it would wait 5 ms
 for it while the event loop is busy."""
 
+GC_THRESHOLD = (10_000, 20, 50)
+"""An exchange makes some hundred objects and hardly a cycle: looking for cycles every 700 objects,
+as is the default, and among all that was loaded at the start, is wasted time."""
+
 
 def create_handler(gateway: Gateway) -> Handler:
     """Return what answers each request."""
@@ -58,7 +63,9 @@ def create_handler(gateway: Gateway) -> Handler:
 
 def unsupported(head: RequestHead) -> str | None:
     """Return why a request cannot be passed on, None when it can."""
-    if b"websocket" in [value.lower() for value in head.values(b"upgrade")]:
+    if b"upgrade" in head.names and b"websocket" in [
+        value.lower() for value in head.values(b"upgrade")
+    ]:
         return NO_WEBSOCKETS
     if head.method == "CONNECT" or not head.target.startswith((b"/", b"*")):
         return NO_FORWARD_PROXY
@@ -122,6 +129,9 @@ async def serve_proxy(
 ) -> None:
     """Serve until SIGTERM or SIGINT and the end of the drain; see `serve`."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     routes = RouteTable(config)
     ledger.replicas = routes.replicas
     gateway = Gateway(config, routes, log, ledger, log.config.on_failure)

@@ -89,7 +89,10 @@ class Choice:
 
     def settle(self) -> Settled:
         """Join the texts and find the reasoning."""
-        texts = {name: text.joined() for name, text in self.text.items()}
+        return self.with_texts({name: text.joined() for name, text in self.text.items()})
+
+    def with_texts(self, texts: dict[str, str]) -> Settled:
+        """Return the choice with these texts, whose reasoning is to be found."""
         content = texts.get("content")
         reasoning = source = None
         for name, place in PLACES:

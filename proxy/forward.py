@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from dataclasses import dataclass
 
 from proxy.config import OnLogFailure, ProxyConfig
@@ -155,7 +156,8 @@ class Forwarding:
         if (found := routes.by_path(self.head.target)) is not None:
             route, self.target = found
         elif routes.asks_model and self.request.has_body:
-            route = routes.by_model(await self.read_start())
+            codings = self.head.values(b"content-encoding")
+            route = routes.by_model(await self.read_start(), codings)
         else:
             route = routes.rest
         if route is None:
@@ -203,9 +205,9 @@ class Forwarding:
         Raises:
             ConnectError: none does.
         """
-        loop = asyncio.get_running_loop()
+        now = time.monotonic()  # as event loops count
         failure: ConnectError | None = None
-        for replica in route.by_load(loop.time()):
+        for replica in route.by_load(now):
             self.replica = replica
             replica.in_flight += 1
             replica.n_requests += 1
@@ -215,11 +217,11 @@ class Forwarding:
                 self.connection = await replica.pool.acquire()
             except ConnectError as error:
                 failure = error
-                replica.reached(loop.time(), up=False)
+                replica.reached(time.monotonic(), up=False)
                 replica.in_flight -= 1
                 self.replica = None
             else:
-                replica.reached(loop.time(), up=True)
+                replica.reached(now, up=True)
                 return self.connection
         assert failure is not None
         raise failure
@@ -252,7 +254,8 @@ class Forwarding:
                     recorder.request_chunk(piece)
                 connection.write(head + (chunk_bytes(piece) if request.chunked else piece))
                 head = b""
-                await connection.drain(stall_s)
+                if connection.is_ahead:
+                    await connection.drain(stall_s)
             if request.chunked:
                 connection.write(head + LAST_CHUNK)
         except ClientGone as gone:
@@ -325,9 +328,12 @@ class Forwarding:
                 if completes and not await self.store(Ending.ENDED):
                     return False
             request.write(piece, last=body.is_whole and not body.pieces)
+            if request.ended:
+                break
             if recorder is not None and recorder.open:
                 recorder.digest()
-            await request.drain()
+            if request.is_ahead:
+                await request.drain()
         return True
 
     async def store(self, ending: Ending, error: str | None = None) -> bool:

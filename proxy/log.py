@@ -17,6 +17,7 @@ import errno
 import os
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -28,6 +29,9 @@ from proxy.segments import Segment, make_folder, sync_folder
 BLANK = b"\n"
 """Written to see whether writing works; readers skip it."""
 PROBE_S = 1.0
+BUSY_LINES = 4
+GATHER_S = 0.002
+"""How long lines wait for company after a batch of BUSY_LINES or more."""
 LONGEST_WAIT_S = 24 * 3600.0
 """Threads and event loops take no endless time; whoever wakes early waits again."""
 
@@ -44,7 +48,8 @@ class ExchangeLog:
 
     With durability `os` the event loop writes. Else a thread does: it takes every line that waits,
     writes and syncs them together (`group`) or one by one (`fsync`), and wakes who waited. Only
-    that thread then touches the segment.
+    that thread then touches the segment. It is called once for each batch, since each hand-over of
+    the interpreter between the two threads costs more than a line does.
     """
 
     def __init__(self, config: LogConfig, segment: Segment) -> None:
@@ -61,7 +66,11 @@ class ExchangeLog:
         self.rotate_after = 0.0
         """Not before this time (monotonic): a rotation has failed."""
         self.timer: asyncio.TimerHandle | None = None
-        self.queue: SimpleQueue[Waiter | None] = SimpleQueue()
+        self.waiting: deque[Waiter] = deque()
+        self.calls: SimpleQueue[bool] = SimpleQueue()
+        """For the thread: True to write what waits, False to end after that."""
+        self.committing = False
+        """Whether the thread was called and has not yet told that it is done."""
         self.writer: threading.Thread | None = None
         self.packer = Packer(config.folder, config.compression)
 
@@ -111,9 +120,25 @@ class ExchangeLog:
         if self.writer is None or not self.writer.is_alive():
             self.writer = threading.Thread(target=self.run, name="log-writer", daemon=True)
             self.writer.start()
+            self.committing = False
         future = asyncio.get_running_loop().create_future()
-        self.queue.put(Waiter(line, future))
+        self.waiting.append(Waiter(line, future))
+        if not self.committing:
+            self.committing = True
+            self.calls.put(True)
         await future
+
+    def committed(self, n_lines: int) -> None:
+        """Call the thread again for what came meanwhile; under load, after a moment for more.
+
+        A sync takes as long for one line as for many, so a busy proxy gives it many.
+        """
+        if not self.waiting:
+            self.committing = False
+        elif n_lines < BUSY_LINES:
+            self.calls.put(True)
+        else:
+            asyncio.get_running_loop().call_later(GATHER_S, self.calls.put, True)
 
     async def usable(self) -> bool:
         """Whether records can be written; after a failure tried at most once a second."""
@@ -140,7 +165,7 @@ class ExchangeLog:
         """
         self.closed = True
         if self.writer is not None:
-            self.queue.put(None)
+            self.calls.put(False)
             self.writer.join()
             self.writer = None
         if self.packer.thread.is_alive():
@@ -178,22 +203,30 @@ class ExchangeLog:
 
     def run(self) -> None:
         """Do the work of the writer thread."""
-        together = self.config.durability is Durability.GROUP
-        while True:
+        goes_on = True
+        while goes_on:
             wait_s = self.seconds_left()
             try:
-                batch = [self.queue.get(timeout=wait_s and min(wait_s, LONGEST_WAIT_S))]
+                goes_on = self.calls.get(timeout=wait_s and min(wait_s, LONGEST_WAIT_S))
             except Empty:
                 self.rotate_when_due()
                 continue
-            if together:  # this thread alone takes lines out
-                batch += [self.queue.get_nowait() for _ in range(self.queue.qsize())]
-            waiters = [waiter for waiter in batch if waiter is not None]
-            if waiters:
-                self.commit_for(waiters)
-                self.rotate_when_due()
-            if len(waiters) < len(batch):
-                return
+            batch = []
+            with contextlib.suppress(IndexError):
+                while True:  # until popleft() finds nothing: the event loop may still append
+                    batch.append(self.waiting.popleft())
+            self.commit_batch(batch)
+
+    def commit_batch(self, batch: list[Waiter]) -> None:
+        """Write the lines that waited, and say that there is time for more."""
+        together = self.config.durability is Durability.GROUP
+        groups = [batch] if together and batch else [[waiter] for waiter in batch]
+        for waiters in groups:
+            self.commit_for(waiters)
+            self.rotate_when_due()
+        if batch:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
+                batch[0].future.get_loop().call_soon_threadsafe(self.committed, len(batch))
 
     def commit_for(self, waiters: list[Waiter]) -> None:
         """Write the lines of all waiters, and wake them with what became of it."""

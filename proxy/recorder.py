@@ -18,6 +18,7 @@ Times are those at which pieces arrived, whenever they are parsed.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ from proxy.exchange import SCHEMA_VERSION, Outcome
 from proxy.gaps import Gaps
 from proxy.http1 import Headers, RequestHead
 from proxy.message import Message, MessageBuilder
+from proxy.plain import plain_message
 from proxy.record_line import Raw, error_text, line_of
 from proxy.redact import Redactor, redactor_for
 from proxy.request_view import RequestView, view_request, without_body
@@ -41,6 +43,8 @@ from proxy.wire_json import is_json, parse_json
 
 MAX_ID_CHARS = 512
 N_BAD_EVENTS = 8
+PROCESS_ID = os.urandom(12).hex()
+NUMBERS = itertools.count(1)
 STREAM_RATIO = 1000
 """A stream is bounded by what the parser and the builder keep, not by its length; but what unpacks
 to more than deflate can (1 to 1032) is a bomb."""
@@ -115,6 +119,7 @@ class Recorder:
         self.problem: str | None = None
         self.parser: SSEParser | None = None
         self.builder = MessageBuilder(config.max_logged_bytes, self.shape.chat)
+        self.plain_answer: Message | None = None
         self.body: list[bytes] = []
         self.body_left = config.max_logged_bytes
         self.tail = b""
@@ -273,7 +278,7 @@ class Recorder:
         raw = Raw(redactor, secrets, self.config.max_raw_chars)
         cut = ending is not Ending.ENDED
         extra |= self.close_stream(cut, raw) if self.parser else self.close_body(cut, raw)
-        message = self.builder.message()
+        message = self.plain_answer or self.builder.message()
         judged = (Outcome(ending.value), error) if cut else self.judge(secrets)
         row = self.row(request, message, judged, extra)
         self.facts = self.count(row, message.first.has_reasoning)
@@ -293,7 +298,7 @@ class Recorder:
         duration_s = self.clock() - self.started
         return {
             "schema": SCHEMA_VERSION,
-            "request_id": request_id[:MAX_ID_CHARS] or f"proxy-{os.urandom(16).hex()}",
+            "request_id": request_id[:MAX_ID_CHARS] or made_up_id(),
             "started_at": self.started_at,
             "endpoint": self.head.target.partition(b"?")[0].decode("latin-1"),
             "upstream": self.upstream,
@@ -353,12 +358,24 @@ class Recorder:
                 if not cut:
                     self.unreadable(body, error)
         if value is not None:
-            self.builder.add(value if self.reader is None else self.reader(value), len(body))
-        as_promised = self.builder.choices or (isinstance(value, dict) and not self.succeeded)
+            self.merge_answer(value, len(body))
+        an_answer = self.plain_answer is not None or bool(self.builder.choices)
+        as_promised = an_answer or (isinstance(value, dict) and not self.succeeded)
         return {"raw": raw(body)} if body and not as_promised else {}
+
+    def merge_answer(self, value: Any, size: int) -> None:
+        """Read a whole answer."""
+        if self.reader is not None:
+            value = self.reader(value)
+        elif self.shape.chat and self.succeeded:
+            self.plain_answer = plain_message(value, size, self.config.max_logged_bytes)
+        if self.plain_answer is None:
+            self.builder.add(value, size)
 
     def judge(self, secrets: set[str]) -> tuple[Outcome, str | None]:
         """Return the outcome of an answer that came to its end, and the reason where it is bad."""
+        if self.plain_answer is not None:
+            return Outcome.COMPLETE, None
         builder = self.builder
         if builder.error is not None or not self.succeeded:
             words = builder.error or builder.extra.get("message") or builder.extra.get("detail")
@@ -418,6 +435,11 @@ class Recorder:
         except (ValueError, RecursionError) as error:
             raw = Raw(redactor, secrets, self.config.max_raw_chars)
             return without_body({"request_error": str(error)[:200], "request_raw": raw(body)})
+
+
+def made_up_id() -> str:
+    """Return an id that no other request has, of this process or another."""
+    return f"proxy-{PROCESS_ID}-{next(NUMBERS):x}"
 
 
 def utc_text(seconds: float) -> str:

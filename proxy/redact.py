@@ -189,7 +189,7 @@ def header_secrets(value: bytes) -> frozenset[str]:
     """Return what is secret in the value of a secret header."""
     text = value.decode("latin-1")
     token = text.partition(" ")[2].strip()  # of "Bearer TOKEN"
-    if len(token) >= MIN_ECHO_CHARS and " " not in token:
+    if len(token) >= MIN_ECHO_CHARS and " " not in token and ";" not in text:
         return frozenset({token})
     cookies = {piece.partition("=")[2] for piece in text.split(";")}
     return frozenset({text, token, *cookies} - {""})

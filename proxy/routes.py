@@ -14,11 +14,13 @@ where there is one; else it has no route.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from proxy.config import ProxyConfig, Route, Upstream
+from proxy.decode import decode
 from proxy.upstream import UpstreamPool
 
 DOWN_S = 5.0
@@ -80,6 +82,7 @@ class RouteTable:
         self.rest = next((route for route in self.routes if route.name is None), None)
         if self.rest is None and len(self.routes) == 1:
             self.rest = self.routes[0]
+        self.limit_bytes = config.max_logged_bytes
         self.prefixes = sorted(
             ((b"/" + name.encode(), route) for name, route in self.named.items()),
             key=lambda pair: -len(pair[0]),
@@ -103,8 +106,13 @@ class RouteTable:
                 return Found(route, rest if rest[:1] == b"/" else b"/" + rest)
         return None
 
-    def by_model(self, body: bytes) -> RouteState | None:
-        """Return the route of a request body's `model`, else the one for the rest."""
+    def by_model(self, body: bytes, codings: Sequence[bytes] = ()) -> RouteState | None:
+        """Return the route of a request body's `model`, else the one for the rest.
+
+        `codings` are the values of its Content-Encoding.
+        """
+        if codings:
+            body, _ = decode(body, b",".join(codings).decode("latin-1"), self.limit_bytes)
         return self.named.get(model_of(body) or "", self.rest)
 
     def close(self) -> None:

@@ -69,8 +69,9 @@ class Request:
         self.body = Body(connection.transport)
         self.keep_alive = connection.parser.should_keep_alive()
         self.chunked = head.is_chunked
-        self.has_body = self.chunked or head.values(b"content-length") not in ([], [b"0"])
-        self.awaits_continue = self.has_body and b"100-continue" in [
+        sized = b"content-length" in head.names and head.values(b"content-length") != [b"0"]
+        self.has_body = self.chunked or sized
+        self.awaits_continue = b"expect" in head.names and b"100-continue" in [
             value.lower() for value in head.values(b"expect")
         ]
         self.start_line = b""  # and headers, until they go out with the first piece of the body
@@ -151,17 +152,21 @@ class Request:
         """Send the head where it is still here: the body is not to be waited for."""
         self.write(b"")
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether more was written than the client has taken, so that drain() would wait."""
+        return self.connection.gate.waiter is not None
+
     async def drain(self) -> None:
         """Return once the client has taken enough to be sent more.
 
         Raises:
             ClientGone: it took nothing for `stall_s`.
         """
-        if self.connection.gate.waiter is not None:
-            try:
-                await self.connection.gate.passed(self.connection.server.stall_s)
-            except TimeoutError as error:
-                raise ClientGone("the client stopped reading its answer") from error
+        try:
+            await self.connection.gate.passed(self.connection.server.stall_s)
+        except TimeoutError as error:
+            raise ClientGone("the client stopped reading its answer") from error
 
     def end(self) -> None:
         """Send the answer's end, if it has not gone out."""

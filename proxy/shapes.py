@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from proxy.responses import ResponsesReader
@@ -101,6 +102,7 @@ PATHS = (
 )
 
 
+@lru_cache(maxsize=256)
 def shape_of(method: str, target: bytes) -> Shape | None:
     """Return the shape of a request's answers; None for a request that gets no record."""
     if method == "POST":

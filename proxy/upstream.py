@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -204,17 +205,21 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.lost:
             self.transport.write(data)
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether more was written than the server has taken, so that drain() would wait."""
+        return self.gate.waiter is not None
+
     async def drain(self, timeout_s: float) -> None:
         """Return once the server has taken enough to be sent more.
 
         Raises:
             UpstreamError: it took nothing for `timeout_s`.
         """
-        if self.gate.waiter is not None:
-            try:
-                await self.gate.passed(timeout_s)
-            except TimeoutError as error:
-                raise self.pool.error("it stopped reading the request") from error
+        try:
+            await self.gate.passed(timeout_s)
+        except TimeoutError as error:
+            raise self.pool.error("it stopped reading the request") from error
 
     async def response(self, timeout_s: float | None) -> Response:
         """Return the answer once its head has come.
@@ -281,7 +286,7 @@ class UpstreamPool:
         Raises:
             ConnectError: none came about.
         """
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         while self.idle:
             connection = self.idle.pop()
             usable = not connection.lost and not connection.transport.is_closing()
@@ -319,7 +324,7 @@ class UpstreamPool:
         connection.method = ""
         connection.on_interim = None
         if clean and not connection.lost:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = time.monotonic()
             self.idle.append(connection)
         else:
             connection.abort()

@@ -290,11 +290,11 @@ def test_compressed_answers_pass_as_they_are_and_are_decoded_for_the_log(
 def test_unknown_encoding_passes_and_the_record_says_that_it_was_not_read(
     upstream: FakeUpstream, gateway: Gateway
 ) -> None:
-    upstream.answer = lambda _: [whole_answer(b"\x0b\x02", extra="Content-Encoding: br\r\n")]
+    upstream.answer = lambda _: [whole_answer(b"\x0b\x02", extra="Content-Encoding: sdch\r\n")]
     assert gateway.ask(body=ASK).body == b"\x0b\x02"
     record = gateway.last()
     assert (record.outcome, record.content) == ("complete", None)
-    assert "'br'" in (record.error or "")
+    assert "'sdch'" in (record.error or "")
 
 
 def test_html_with_status_200_passes_and_is_logged_as_malformed(

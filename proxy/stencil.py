@@ -1,0 +1,170 @@
+r"""Runs of events that differ in one text alone, read at once: nearly all of an ordinary stream.
+
+Owns what such events have in common, how that is learnt from one of them, and reading a run. Refuses
+to own what an event means (message): a stencil is used only where the long way would do nothing but
+add its text, and any other event goes that way.
+
+    >>> builder = MessageBuilder()
+    >>> stencils = Stencils(builder)
+    >>> event = b'{"choices":[{"index":0,"delta":{"content":"4"}}]}'
+    >>> builder.add(parse_json(event), len(event)), stencils.learn(event)
+    (True, None)
+    >>> stencils.latest.merge(b"data: " + event.replace(b"4", b"2") + b"\n\n", builder)
+    ['2']
+    >>> builder.message().content
+    '42'
+
+Two are kept: reasoning and content, or two choices, may alternate.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from proxy.choice import Choice
+from proxy.message import MessageBuilder, says_nothing
+from proxy.wire_json import parse_json
+
+N_KEPT = 2
+N_TRIES = 8
+"""Events in a row that teach nothing of use: the stream has something else in each event."""
+N_PLACES = 4
+PLACE = re.compile(
+    rb'"(content|reasoning_content|reasoning)"[ \t]*:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"'
+)
+"""Where the text may stand. What matches may lie anywhere, even in a string: it must be proven."""
+CONTROL = re.compile(rb"[\x00-\x1f]")
+
+
+class Stencil:
+    """What is around the text: `data: ` and the event before it, the rest and a blank line after.
+
+    Neither holds a line's end otherwise, and no JSON string does. So whatever lies between the two
+    is whole events of one line each, once their texts are found to be strings.
+    """
+
+    __slots__ = ("choice", "field", "frame", "head", "item", "joint", "tail")
+
+    def __init__(self, around: tuple[bytes, bytes], field: str) -> None:
+        self.head = b"data: " + around[0]
+        self.tail = around[1] + b"\n\n"
+        self.joint = self.tail + self.head
+        self.field = field
+        self.frame: dict[str, Any] = {}
+        self.item: dict[str, Any] = {}
+        self.choice = Choice()
+
+    def fits(self, data: bytes) -> bool:
+        """Tell whether a piece may be events of this kind and nothing else."""
+        return data.startswith(self.head) and data.endswith(self.tail)
+
+    def merge(self, block: bytes, builder: MessageBuilder) -> list[str] | None:
+        """Add the texts of a block of events; None, and nothing added, where it is not that.
+
+        The texts are read as one JSON list. An unescaped quote in one of them would make for more
+        strings than there are texts, or for something that is no string; an escape that begins in
+        one and ends outside would do so too, were it not looked for.
+        """
+        n_around = len(self.joint)
+        if len(block) < n_around or self.frame is not builder.frame:
+            return None
+        inner = block[len(self.head) : -len(self.tail)]
+        data = b'["' + inner.replace(self.joint, b'","') + b'"]'
+        if b'\\","' in data or data.endswith(b'\\"]'):
+            return None
+        try:
+            texts: list[str] = orjson.loads(data)
+            joined = "".join(texts)
+        except (orjson.JSONDecodeError, TypeError):
+            return None
+        n_texts = 1 + (len(inner) - len(data) + 4) // (n_around - 3)
+        if len(texts) != n_texts or len(joined) > builder.left:
+            return None
+        builder.n_added += n_texts
+        builder.quiet_item, builder.quiet_choice = self.item, self.choice
+        builder.add_text(self.choice, self.field, joined)
+        return texts
+
+
+class Stencils:
+    """Learns stencils from the events of one stream; `latest` is the one to try first."""
+
+    def __init__(self, builder: MessageBuilder) -> None:
+        self.builder = builder
+        self.kept: list[Stencil] = []
+        self.tries = N_TRIES
+
+    @property
+    def latest(self) -> Stencil | None:
+        """Return the stencil learnt or used last."""
+        return self.kept[0] if self.kept else None
+
+    def find(self, data: bytes) -> Stencil | None:
+        """Return the stencil that a piece fits, which is the latest from now on."""
+        for stencil in self.kept:
+            if stencil.fits(data):
+                self.kept.remove(stencil)
+                self.kept.insert(0, stencil)
+                return stencil
+        return None
+
+    def learn(self, event: bytes) -> None:
+        """Take a stencil from the event that the builder took last, if it is an ordinary one."""
+        if self.tries <= 0:
+            return
+        self.tries -= 1
+        known = self.find(b"data: " + event + b"\n\n")
+        if known is not None:  # other frames came between
+            known.frame = self.builder.frame
+            return
+        try:
+            found = self.proven(event)
+        except (ValueError, RecursionError):
+            return
+        if found is not None:
+            self.kept = [found, *self.kept[: N_KEPT - 1]]
+
+    def proven(self, event: bytes) -> Stencil | None:
+        """Return the stencil of an event; None where it is not certain to hold.
+
+        Put before a string's own characters, an `x` begins the text of the delta. So the place is
+        that text, all of it, and no other: outside strings no `x` is JSON, and in another string it
+        would leave this one as it was.
+        """
+        original = parse_json(event)
+        for number, match in enumerate(PLACE.finditer(event)):
+            field, (start, end) = match[1].decode(), match.span(2)
+            around = event[:start], event[end:]
+            text = text_of(original, field)
+            if number == N_PLACES or text is None or CONTROL.search(b"".join(around)):
+                return None
+            changed = parse_json(around[0] + b"x" + event[start:end] + around[1])
+            if text_of(changed, field) == "x" + text:
+                return self.quiet(Stencil(around, field), original)
+        return None
+
+    def quiet(self, stencil: Stencil, chunk: dict[str, Any]) -> Stencil | None:
+        """Return the stencil if the builder does nothing with such a chunk but adding its text."""
+        (item,) = chunk.pop("choices")
+        delta = item.pop("delta")
+        index = item.get("index")
+        choice = self.builder.choices.get(index) if type(index) is int else None
+        rest = [value for name, value in delta.items() if name not in ("role", stencil.field)]
+        if choice is None or stencil.field not in choice.text or not says_nothing(item):
+            return None
+        if chunk != self.builder.frame or any(value not in (None, "", []) for value in rest):
+            return None
+        stencil.frame, stencil.item, stencil.choice = self.builder.frame, item, choice
+        return stencil
+
+
+def text_of(chunk: Any, field: str) -> str | None:
+    """Return a field of the delta of a chunk's only choice, where it is a text."""
+    choices = chunk.get("choices") if isinstance(chunk, dict) else None
+    item = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    delta = item.get("delta") if isinstance(item, dict) else None
+    text = delta.get(field) if isinstance(delta, dict) else None
+    return text if isinstance(text, str) else None
