@@ -3,6 +3,7 @@
 # make check   what CI runs: format, lint, types, tests
 # make proof   the published verdicts of whole benchmarks, some twenty minutes (needs ../shared)
 # make bench   the benchmarks that need nothing but this machine
+# make bench-proxy   the proxy beside nginx (if installed), Starlette and LiteLLM (an environment of its own), some ten minutes
 # make server-transformers, make server-vllm    an inference server for `pytest -m server` (CPU)
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ STAMP  := $(VENV)/.installed
 # What docs/servers.md was written with.
 SERVER_TORCH := torch==2.13.0
 
-.PHONY: demo test check proof format bench clean server-transformers server-vllm
+.PHONY: demo test check proof format bench bench-proxy clean server-transformers server-vllm
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_eval_autoload.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distill-eval needs Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=python3.11"; exit 2; }
@@ -43,6 +44,9 @@ proof: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/math_grader.py
+
+bench-proxy: $(STAMP)
+	$(BIN)/python benchmarks/proxy.py --litellm-venv .venv-litellm
 
 server-transformers:
 	$(PYTHON) -m venv .venv-transformers

@@ -45,12 +45,12 @@ def create_handler(gateway: Gateway) -> Handler:
     """Return what answers each request."""
 
     async def handle(request: Request) -> None:
-        head: RequestHead | None = request.head
+        head = admitted(request.head, gateway.config.token)
         path = request.head.target.partition(b"?")[0]
         reads = request.head.method in ("GET", "HEAD")
         if reads and path == HEALTH_PATH:
-            send_health(request, gateway)
-        elif (head := admitted(request.head, gateway.config.token)) is None:
+            send_health(request, gateway, in_full=head is not None)
+        elif head is None:
             request.refuse(401, NO_TOKEN, "authentication_error")
         elif (reason := unsupported(request.head)) is not None:
             request.keep_alive = False
@@ -108,10 +108,11 @@ def send_page(request: Request, path: bytes, gateway: Gateway) -> bool:
     return True
 
 
-def send_health(request: Request, gateway: Gateway) -> None:
+def send_health(request: Request, gateway: Gateway, in_full: bool) -> None:
     """Answer /healthz: 200 while records can be written, 503 after one could not."""
     status = 200 if gateway.log.failure is None else 503
-    request.answer_json(status, health_document(gateway.ledger, gateway.log))
+    document = health_document(gateway.ledger, gateway.log)
+    request.answer_json(status, document if in_full else {"status": document["status"]})
 
 
 def list_routes(routes: RouteTable) -> dict[str, object]:

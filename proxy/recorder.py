@@ -39,6 +39,7 @@ from proxy.redact import Redactor, redactor_for
 from proxy.request_view import RequestView, view_request, without_body
 from proxy.shapes import CHAT, MARK_CHARS, answers_one_prompt, shape_of
 from proxy.sse import DONE, SSEParser
+from proxy.stencil import Stencil, Stencils, counted, cut
 from proxy.wire_json import is_json, parse_json
 
 MAX_ID_CHARS = 512
@@ -118,6 +119,7 @@ class Recorder:
         self.decoder: Decoder | None = None  # only for an answer that is packed
         self.problem: str | None = None
         self.parser: SSEParser | None = None
+        self.stencils: Stencils | None = None  # only for a stream of chat chunks
         self.builder = MessageBuilder(config.max_logged_bytes, self.shape.chat)
         self.plain_answer: Message | None = None
         self.body: list[bytes] = []
@@ -154,6 +156,7 @@ class Recorder:
         if streamed:
             self.parser = SSEParser(limit)
             self.gaps = Gaps()
+            self.stencils = None if self.reader else Stencils(self.builder)
         encoding = found.get(b"content-encoding", b"").decode("latin-1")
         if encoding:
             decoder = Decoder(encoding, limit, STREAM_RATIO if streamed else 0)
@@ -214,9 +217,11 @@ class Recorder:
         if self.parser is None:
             for _, data in pieces:
                 self.keep_body(data)
-        else:
+        elif self.stencils is None:
             feed = self.parser.feed
             self.take_events((at, feed(data)) for at, data in pieces)
+        else:
+            self.take_pieces(pieces, self.parser, self.stencils)
         if self.decoder is not None:
             self.problem = self.decoder.problem or self.problem
 
@@ -236,9 +241,55 @@ class Recorder:
         self.body_left -= len(data)
         self.body.append(data)
 
+    def take_pieces(
+        self, pieces: Iterable[tuple[float, bytes]], parser: SSEParser, stencils: Stencils
+    ) -> None:
+        """Merge the pieces of a stream: runs of events alike at once, all others one by one."""
+        stencil = stencils.latest if parser.between_events else None
+        run: list[tuple[float, bytes]] = []
+        for at, data in pieces:
+            if stencil and data.startswith(stencil.head) and data.endswith(stencil.tail):
+                run.append((at, data))
+                continue
+            if stencil and run:
+                self.take_run(run, stencil, parser, stencils)
+            stencil = stencils.find(data) if parser.between_events else None
+            run = [(at, data)]
+            if stencil is None:
+                if stencils.tries and data.count(b"\n\n") > 1:
+                    self.take_pieces([(at, part) for part in cut(data)], parser, stencils)
+                else:
+                    self.take_events([(at, parser.feed(data))])
+                run.clear()
+                stencil = stencils.latest if parser.between_events else None
+        if stencil and run:
+            self.take_run(run, stencil, parser, stencils)
+
+    def take_run(
+        self,
+        run: list[tuple[float, bytes]],
+        stencil: Stencil,
+        parser: SSEParser,
+        stencils: Stencils,
+    ) -> None:
+        """Merge pieces that a stencil fits; in halves where it does not hold for all of them."""
+        block = b"".join([data for _, data in run])
+        if len(block) <= parser.max_event_bytes:
+            texts = stencils.merge(stencil, block)
+            if texts is not None:
+                self.count_pieces(counted(stencil, run, texts))
+                return
+        events = [(at, part) for at, data in run for part in cut(data)]
+        if len(events) == 1:
+            self.take_events([(at, parser.feed(data)) for at, data in events])
+            return
+        middle = len(events) // 2
+        self.take_pieces(events[:middle], parser, stencils)
+        self.take_pieces(events[middle:], parser, stencils)
+
     def take_events(self, arrivals: Iterable[tuple[float, list[bytes]]]) -> None:
         """Merge SSE events, given with the time at which they arrived."""
-        add, reader = self.builder.add, self.reader
+        add, reader, stencils = self.builder.add, self.reader, self.stencils
         times: list[float] = []
         for at, events in arrivals:
             for event in events:
@@ -252,6 +303,12 @@ class Recorder:
                     chunk = reader(chunk)
                 if add(chunk, len(event)):
                     times.append(at)
+                    if stencils is not None and stencils.tries:
+                        stencils.learn(event)
+        self.count_pieces(times)
+
+    def count_pieces(self, times: list[float]) -> None:
+        """Note when pieces of the answer arrived."""
         if times and self.gaps is not None:
             self.n_chunks += len(times)
             if self.first_piece_s is None:

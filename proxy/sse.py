@@ -40,6 +40,12 @@ class SSEParser:
         self.after_cr = False
         self.skipping = False
 
+    @property
+    def between_events(self) -> bool:
+        """Whether nothing is left of an event or of its line's end, so that one begins next."""
+        begun = self.pieces or self.data or self.skipping
+        return not (begun or self.at_start or self.after_cr)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of every event that this chunk completes.
 

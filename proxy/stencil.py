@@ -102,6 +102,13 @@ class Stencils:
         """Return the stencil learnt or used last."""
         return self.kept[0] if self.kept else None
 
+    def merge(self, stencil: Stencil, block: bytes) -> list[str] | None:
+        """Add the texts of a block of events, see Stencil.merge."""
+        texts = stencil.merge(block, self.builder)
+        if texts is not None:
+            self.tries = N_TRIES
+        return texts
+
     def find(self, data: bytes) -> Stencil | None:
         """Return the stencil that a piece fits, which is the latest from now on."""
         for stencil in self.kept:
@@ -116,16 +123,15 @@ class Stencils:
         if self.tries <= 0:
             return
         self.tries -= 1
-        known = self.find(b"data: " + event + b"\n\n")
-        if known is not None:  # other frames came between
-            known.frame = self.builder.frame
-            return
         try:
             found = self.proven(event)
         except (ValueError, RecursionError):
-            return
-        if found is not None:
-            self.kept = [found, *self.kept[: N_KEPT - 1]]
+            found = None
+        if found is not None:  # one known may come again, after events with another frame
+            others = [stencil for stencil in self.kept if stencil.joint != found.joint]
+            self.kept = [found, *others[: N_KEPT - 1]]
+        if self.tries <= 0:
+            self.kept = []
 
     def proven(self, event: bytes) -> Stencil | None:
         """Return the stencil of an event; None where it is not certain to hold.
@@ -139,8 +145,10 @@ class Stencils:
             field, (start, end) = match[1].decode(), match.span(2)
             around = event[:start], event[end:]
             text = text_of(original, field)
-            if number == N_PLACES or text is None or CONTROL.search(b"".join(around)):
+            if number == N_PLACES or CONTROL.search(b"".join(around)):
                 return None
+            if not text:
+                continue
             changed = parse_json(around[0] + b"x" + event[start:end] + around[1])
             if text_of(changed, field) == "x" + text:
                 return self.quiet(Stencil(around, field), original)
@@ -159,6 +167,26 @@ class Stencils:
             return None
         stencil.frame, stencil.item, stencil.choice = self.builder.frame, item, choice
         return stencil
+
+
+def cut(data: bytes) -> list[bytes]:
+    """Return a piece cut behind every blank line."""
+    *whole, rest = data.split(b"\n\n")
+    parts = [part + b"\n\n" for part in whole]
+    return [*parts, rest] if rest else parts
+
+
+def counted(stencil: Stencil, run: list[tuple[float, bytes]], texts: list[str]) -> list[float]:
+    """Return when each text of a run came; an empty one is no piece of the answer."""
+    if len(texts) == len(run):
+        return [at for (at, _), text in zip(run, texts, strict=True) if text]
+    times: list[float] = []
+    start = 0
+    for at, data in run:
+        end = start + 1 + data.count(stencil.joint)
+        times += [at] * (end - start - texts[start:end].count(""))
+        start = end
+    return times
 
 
 def text_of(chunk: Any, field: str) -> str | None:

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -210,8 +211,28 @@ def test_certificate_of_another_name_or_time_is_a_502_that_says_so(
     assert fake.received == []
 
 
-def test_server_without_tls_is_a_502(upstream: FakeUpstream, tmp_path: Path) -> None:
-    assert "SSL" in refusal(upstream.url.replace("http:", "https:"), tmp_path)
+def test_server_without_tls_is_a_502(tmp_path: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer_plainly() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    server = threading.Thread(target=answer_plainly, daemon=True)
+    server.start()
+    said = refusal(f"https://127.0.0.1:{listener.getsockname()[1]}", tmp_path)
+    server.join(DEADLINE_S)
+    listener.close()
+    assert "SSL" in said
+
+
+def test_server_that_is_silent_about_tls_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        for gateway in running_proxy(url, tmp_path, connect_timeout_s=0.2):
+            answer = gateway.ask(body=ASK)
+            assert (answer.status, b"no connection within 0.2 s" in answer.body) == (502, True)
 
 
 def test_server_with_tls_that_is_asked_without_is_a_502(tls: TLSUpstream, tmp_path: Path) -> None:
