@@ -51,7 +51,8 @@ def create_handler(gateway: Gateway) -> Handler:
         if reads and path == HEALTH_PATH:
             send_health(request, gateway, in_full=head is not None)
         elif head is None:
-            request.refuse(401, NO_TOKEN, "authentication_error")
+            challenge = [(b"WWW-Authenticate", b"Bearer")]
+            request.refuse(401, NO_TOKEN, "authentication_error", challenge)
         elif (reason := unsupported(request.head)) is not None:
             request.keep_alive = False
             request.refuse(501, reason, "not_supported")

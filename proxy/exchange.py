@@ -184,17 +184,18 @@ FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "extra": (dict,),
     "schema": (int,),
 }
+OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 FIELD_NAMES = tuple(item.name for item in fields(Exchange))
 
 
 def check_field(name: str, value: object) -> None:
     """Refuse a value of another type than the field's, and an outcome that does not exist."""
     accepted = FIELD_TYPES[name]
-    wrong_bool = isinstance(value, bool) and bool not in accepted
-    if not isinstance(value, accepted) or wrong_bool:
+    exact = type(value) in accepted  # else True would be a number
+    if not exact and (isinstance(value, bool) or not isinstance(value, accepted)):
         names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in accepted)
         raise ValueError(f"exchange field {name} must be {names}, got {value!r:.80}")
-    if name == "outcome" and value not in set(Outcome):
+    if name == "outcome" and value not in OUTCOMES:
         raise ValueError(f"outcome must be one of {', '.join(Outcome)}, got {value!r:.80}")
 
 

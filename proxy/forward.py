@@ -162,7 +162,11 @@ class Forwarding:
             route = routes.rest
         if route is None:
             names = ", ".join(sorted(routes.named))
-            reason = f"no route: the model is none of {names}, nor does the path begin with one"
+            limit = self.gateway.config.max_logged_bytes
+            where = f"in the first {limit} bytes " if len(self.held) > limit else ""
+            reason = (
+                f"no route: the path begins with none of {names}, and no such model {where}is named"
+            )
             raise Refused(404, reason, "not_found_error")
         if self.recorder is not None:
             self.recorder.route = route.name
@@ -304,6 +308,8 @@ class Forwarding:
             if await self.relay_body(response) and await self.store(Ending.ENDED):
                 request.end()
         except UpstreamError as error:
+            if self.client_failure is not None:  # it stopped sending, so the server was cut off
+                raise self.client_failure from error
             await self.store(Ending.UPSTREAM_CUT, str(error))
         except TimeoutError:
             await self.store(Ending.UPSTREAM_CUT, self.silence())
@@ -343,8 +349,12 @@ class Forwarding:
             return True
         gateway = self.gateway
         line = recorder.finish(ending, error)
+        assert recorder.facts is not None
         try:
             await gateway.log.append(line)
+        except asyncio.CancelledError:
+            gateway.ledger.record(recorder.facts)  # the line is written all the same
+            raise
         except OSError as problem:
             words = problem.strerror or str(problem)
             reason = f"the exchange log {gateway.log.path} cannot be written: {words}"
@@ -355,6 +365,5 @@ class Forwarding:
             if not self.request.started and not self.request.gone:
                 self.request.refuse(503, reason, "log_error")
             return False
-        assert recorder.facts is not None
         gateway.ledger.record(recorder.facts)
         return True

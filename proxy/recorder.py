@@ -39,7 +39,7 @@ from proxy.redact import Redactor, redactor_for
 from proxy.request_view import RequestView, view_request, without_body
 from proxy.shapes import CHAT, MARK_CHARS, answers_one_prompt, shape_of
 from proxy.sse import DONE, SSEParser
-from proxy.stencil import Stencil, Stencils, counted, cut
+from proxy.stencil import Stencils, counted, halves
 from proxy.wire_json import is_json, parse_json
 
 MAX_ID_CHARS = 512
@@ -217,11 +217,14 @@ class Recorder:
         if self.parser is None:
             for _, data in pieces:
                 self.keep_body(data)
-        elif self.stencils is None:
+        elif self.stencils is None or not self.stencils.tries:
             feed = self.parser.feed
             self.take_events((at, feed(data)) for at, data in pieces)
+        elif self.decoder is None:
+            self.take_pieces(pending, self.parser, self.stencils)
         else:
-            self.take_pieces(pieces, self.parser, self.stencils)
+            for piece in pieces:
+                self.take_pieces([piece], self.parser, self.stencils)
         if self.decoder is not None:
             self.problem = self.decoder.problem or self.problem
 
@@ -242,50 +245,32 @@ class Recorder:
         self.body.append(data)
 
     def take_pieces(
-        self, pieces: Iterable[tuple[float, bytes]], parser: SSEParser, stencils: Stencils
+        self, pieces: list[tuple[float, bytes]], parser: SSEParser, stencils: Stencils
     ) -> None:
-        """Merge the pieces of a stream: runs of events alike at once, all others one by one."""
-        stencil = stencils.latest if parser.between_events else None
-        run: list[tuple[float, bytes]] = []
-        for at, data in pieces:
-            if stencil and data.startswith(stencil.head) and data.endswith(stencil.tail):
-                run.append((at, data))
-                continue
-            if stencil and run:
-                self.take_run(run, stencil, parser, stencils)
-            stencil = stencils.find(data) if parser.between_events else None
-            run = [(at, data)]
-            if stencil is None:
-                if stencils.tries and data.count(b"\n\n") > 1:
-                    self.take_pieces([(at, part) for part in cut(data)], parser, stencils)
-                else:
-                    self.take_events([(at, parser.feed(data))])
-                run.clear()
-                stencil = stencils.latest if parser.between_events else None
-        if stencil and run:
-            self.take_run(run, stencil, parser, stencils)
+        """Merge pieces of a stream: at once where all events are alike, else in halves.
 
-    def take_run(
-        self,
-        run: list[tuple[float, bytes]],
-        stencil: Stencil,
-        parser: SSEParser,
-        stencils: Stencils,
-    ) -> None:
-        """Merge pieces that a stencil fits; in halves where it does not hold for all of them."""
-        block = b"".join([data for _, data in run])
-        if len(block) <= parser.max_event_bytes:
-            texts = stencils.merge(stencil, block)
-            if texts is not None:
-                self.count_pieces(counted(stencil, run, texts))
-                return
-        events = [(at, part) for at, data in run for part in cut(data)]
-        if len(events) == 1:
-            self.take_events([(at, parser.feed(data)) for at, data in events])
+        What is left in the end are single events that are not, or parts of one.
+        """
+        if not pieces:
             return
-        middle = len(events) // 2
-        self.take_pieces(events[:middle], parser, stencils)
-        self.take_pieces(events[middle:], parser, stencils)
+        if parser.between_events and (stencil := stencils.find(pieces[0][1], pieces[-1][1])):
+            block = b"".join([data for _, data in pieces])
+            texts = stencils.merge(stencil, block) if len(block) <= parser.max_event_bytes else None
+            if texts is not None:
+                self.count_pieces(counted(pieces, texts))
+                return
+        if len(pieces) > 1:
+            middle = len(pieces) // 2
+            first, second = pieces[:middle], pieces[middle:]
+        else:
+            at, data = pieces[0]
+            parts = halves(data, parser.between_events) if stencils.tries else None
+            if parts is None:
+                self.take_events([(at, parser.feed(data))])
+                return
+            first, second = [(at, parts[0])], [(at, parts[1])]
+        self.take_pieces(first, parser, stencils)
+        self.take_pieces(second, parser, stencils)
 
     def take_events(self, arrivals: Iterable[tuple[float, list[bytes]]]) -> None:
         """Merge SSE events, given with the time at which they arrived."""

@@ -67,8 +67,10 @@ class Request:
         self.head = head
         self.is_http_1_0 = version == "1.0"
         self.body = Body(connection.transport)
-        self.keep_alive = connection.parser.should_keep_alive()
         self.chunked = head.is_chunked
+        # chunks from HTTP/1.0 are read, but where they end is not trusted (RFC 9112 section 6.1)
+        faulty = self.is_http_1_0 and self.chunked
+        self.keep_alive = connection.parser.should_keep_alive() and not faulty
         sized = b"content-length" in head.names and head.values(b"content-length") != [b"0"]
         self.has_body = self.chunked or sized
         self.awaits_continue = b"expect" in head.names and b"100-continue" in [
@@ -166,6 +168,7 @@ class Request:
         try:
             await self.connection.gate.passed(self.connection.server.stall_s)
         except TimeoutError as error:
+            self.connection.transport.abort()  # closing would wait for it to read on
             raise ClientGone("the client stopped reading its answer") from error
 
     def end(self) -> None:
@@ -183,9 +186,10 @@ class Request:
         data = json.dumps(value, ensure_ascii=False).encode() + b"\n"
         self.answer(status, data, [(b"Content-Type", b"application/json"), *(headers or [])])
 
-    def refuse(self, status: int, message: str, kind: str) -> None:
+    def refuse(self, status: int, message: str, kind: str, headers: Headers | None = None) -> None:
         """Send an error in the shape that OpenAI clients read."""
-        self.answer_json(status, {"error": {"message": message, "type": kind, "code": status}})
+        error = {"message": message, "type": kind, "code": status}
+        self.answer_json(status, {"error": error}, headers)
 
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -308,6 +312,9 @@ class ClientConnection(asyncio.Protocol):
             return
         if head.is_coded:
             self.reject(501, "a body's only transfer coding here is chunked")
+            return
+        if head.names.count(b"host") > 1:
+            self.reject(400, "the request has more than one Host")
             return
         self.incoming = Request(self, head, version)
         self.requests.append(self.incoming)
@@ -518,6 +525,8 @@ class Server:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for connection in list(self.connections):
+            connection.transport.abort()  # what its client does not read
 
     def report(self, task: asyncio.Task[None]) -> None:
         """Show the traceback of a handler that failed: a fault of ours."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 
 import uvloop
@@ -43,6 +44,7 @@ class Session:
         with listen(self.address) as listener:
             self.address = address_of(listener)  # with the port that the system picked
             log = ExchangeLog.create(self.log_config)
+            raise_descriptor_limit()
             uvloop.run(self.serve(log, listener))
         if not self.quiet:
             say(self.summary())
@@ -86,3 +88,10 @@ class Session:
         counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(ledger.outcomes.items()))
         lost = f"; records lost: {ledger.n_log_failures}" if ledger.n_log_failures else ""
         return f"stopped; exchanges: {counts or 'none'}{lost}; log: {self.log_config.folder}"
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many connections as the system lets this process have; often 1024 are the default."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -20,6 +20,7 @@ Two are kept: reasoning and content, or two choices, may alternate.
 from __future__ import annotations
 
 import re
+from itertools import compress
 from typing import Any
 
 import orjson
@@ -57,33 +58,31 @@ class Stencil:
         self.item: dict[str, Any] = {}
         self.choice = Choice()
 
-    def fits(self, data: bytes) -> bool:
-        """Tell whether a piece may be events of this kind and nothing else."""
-        return data.startswith(self.head) and data.endswith(self.tail)
-
     def merge(self, block: bytes, builder: MessageBuilder) -> list[str] | None:
         """Add the texts of a block of events; None, and nothing added, where it is not that.
 
-        The texts are read as one JSON list. An unescaped quote in one of them would make for more
+        All else must be as ever. The texts are read as one JSON list: an unescaped quote in one of them would make for more
         strings than there are texts, or for something that is no string; an escape that begins in
         one and ends outside would do so too, were it not looked for.
         """
-        n_around = len(self.joint)
-        if len(block) < n_around or self.frame is not builder.frame:
+        if self.frame is not builder.frame:
             return None
-        inner = block[len(self.head) : -len(self.tail)]
-        data = b'["' + inner.replace(self.joint, b'","') + b'"]'
+        start, end = len(self.head), 2 - len(self.tail)
+        lines = block.split(b"\n")  # of which every second is blank
+        parts = [line[start:end] for line in lines[:-1:2]]
+        data = b'["' + b'","'.join(parts) + b'"]'
         if b'\\","' in data or data.endswith(b'\\"]'):
+            return None
+        if self.head + self.joint.join(parts) + self.tail != block:
             return None
         try:
             texts: list[str] = orjson.loads(data)
             joined = "".join(texts)
         except (orjson.JSONDecodeError, TypeError):
             return None
-        n_texts = 1 + (len(inner) - len(data) + 4) // (n_around - 3)
-        if len(texts) != n_texts or len(joined) > builder.left:
+        if len(texts) != len(parts) or len(joined) > builder.left:
             return None
-        builder.n_added += n_texts
+        builder.n_added += len(texts)
         builder.quiet_item, builder.quiet_choice = self.item, self.choice
         builder.add_text(self.choice, self.field, joined)
         return texts
@@ -109,19 +108,20 @@ class Stencils:
             self.tries = N_TRIES
         return texts
 
-    def find(self, data: bytes) -> Stencil | None:
-        """Return the stencil that a piece fits, which is the latest from now on."""
+    def find(self, first: bytes, last: bytes) -> Stencil | None:
+        """Return the stencil that pieces begin and end with, which is the latest from now on."""
         for stencil in self.kept:
-            if stencil.fits(data):
-                self.kept.remove(stencil)
-                self.kept.insert(0, stencil)
+            if first.startswith(stencil.head) and last.endswith(stencil.tail):
+                if stencil is not self.kept[0]:
+                    self.kept.reverse()
                 return stencil
         return None
 
     def learn(self, event: bytes) -> None:
         """Take a stencil from the event that the builder took last, if it is an ordinary one."""
-        if self.tries <= 0:
-            return
+        known = self.find(b"data: " + event, event + b"\n\n")
+        if known is not None and known.frame is self.builder.frame:
+            return  # an event that came in parts
         self.tries -= 1
         try:
             found = self.proven(event)
@@ -169,21 +169,33 @@ class Stencils:
         return stencil
 
 
-def cut(data: bytes) -> list[bytes]:
-    """Return a piece cut behind every blank line."""
-    *whole, rest = data.split(b"\n\n")
-    parts = [part + b"\n\n" for part in whole]
-    return [*parts, rest] if rest else parts
+def halves(data: bytes, between_events: bool) -> tuple[bytes, bytes] | None:
+    """Cut a piece in two behind a blank line, so that whole events come apart from begun ones.
+
+    None for a piece that holds the end of one event at most, or none.
+    """
+    end = data.rfind(b"\n\n") + 2
+    at = data.find(b"\n\n") + 2
+    if at >= end:
+        return None
+    if between_events:
+        at = end
+        if end == len(data):
+            at = data.rfind(b"\n\n", 0, end // 2) + 2
+            at = at if at > 1 else data.find(b"\n\n", end // 2 - 1) + 2
+            at = at if at < end else data.find(b"\n\n") + 2
+    return data[:at], data[at:]
 
 
-def counted(stencil: Stencil, run: list[tuple[float, bytes]], texts: list[str]) -> list[float]:
+def counted(run: list[tuple[float, bytes]], texts: list[str]) -> list[float]:
     """Return when each text of a run came; an empty one is no piece of the answer."""
     if len(texts) == len(run):
-        return [at for (at, _), text in zip(run, texts, strict=True) if text]
-    times: list[float] = []
+        times = [at for at, _ in run]
+        return times if "" not in texts else list(compress(times, texts))
+    times = []
     start = 0
     for at, data in run:
-        end = start + 1 + data.count(stencil.joint)
+        end = start + data.count(b"\n") // 2
         times += [at] * (end - start - texts[start:end].count(""))
         start = end
     return times

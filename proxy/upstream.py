@@ -35,6 +35,8 @@ KEEP_ALIVE_S = 2.0
 """Below the 5 s after which the servers in use close an idle connection: a request on a connection
 that is being closed at that moment is lost, and a generation must not be sent twice."""
 FAILED = 500
+MAX_INTERIMS = 100
+"""They go on without regard to how fast the client reads."""
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -77,6 +79,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Forget the message before."""
         self.in_head = False
         self.head_bytes = 0
+        self.n_interims = 0
         self.status = 0
         self.reason = b""
         self.headers: Headers = []
@@ -163,7 +166,10 @@ class UpstreamConnection(asyncio.Protocol):
         status = self.parser.get_status_code()
         head = ResponseHead(status, self.reason, self.headers)
         if 100 <= status < 200:
-            if status != 101 and self.on_interim is not None:
+            self.n_interims += 1
+            if self.n_interims > MAX_INTERIMS:
+                self.fail(f"it sent more than {MAX_INTERIMS} answers with status 1xx")
+            elif status != 101 and self.on_interim is not None:
                 self.on_interim(head)
             return
         if status < 100 or head.is_coded:
@@ -324,7 +330,9 @@ class UpstreamPool:
         connection.method = ""
         connection.on_interim = None
         if clean and not connection.lost:
-            connection.idle_since = time.monotonic()
+            now = connection.idle_since = time.monotonic()
+            if self.idle and now - self.idle[0].idle_since > KEEP_ALIVE_S:
+                self.idle.pop(0).abort()  # of a busier time
             self.idle.append(connection)
         else:
             connection.abort()

@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 
 from proxy.config import Address
-from proxy.http1 import ResponseHead
+from proxy.http1 import Body, ResponseHead
 from proxy.serve import address_of, listen
 from proxy.server import MAX_WAITING, ClientConnection, Handler, Request, Server
 from tests.proxy.conftest import DEADLINE_S, in_loop, wait_until
@@ -67,7 +67,7 @@ async def say_ok(request: Request) -> None:
 
 
 def test_idle_connection_is_closed_without_a_word() -> None:
-    with serving(say_ok, idle_s=0.2, head_s=0.1) as (_, port), connect(port) as client:
+    with serving(say_ok, idle_s=0.5, head_s=0.2) as (_, port), connect(port) as client:
         client.sendall(GET)
         assert read_answer(client).startswith(b"HTTP/1.1 200 OK\r\n")
         assert read_all(client) == b""
@@ -80,9 +80,9 @@ def test_connection_that_works_is_not_closed_as_idle() -> None:
         await asyncio.to_thread(gate.wait, DEADLINE_S)
         request.answer(200, b"ok")
 
-    with serving(wait, idle_s=0.05, head_s=0.05) as (_, port), connect(port) as client:
+    with serving(wait, idle_s=0.3, head_s=0.3) as (_, port), connect(port) as client:
         client.sendall(GET)
-        threading.Timer(0.4, gate.set).start()
+        threading.Timer(0.9, gate.set).start()
         read_answer(client)
 
 
@@ -242,7 +242,7 @@ def test_client_that_does_not_read_the_end_of_its_answer_is_let_go(close: bytes)
     async def send_much(request: Request) -> None:
         request.answer(200, b"x" * 30_000_000)
 
-    limits = {"head_s": 0.1, "idle_s": 0.1, "stall_s": 0.2}
+    limits = {"head_s": 0.3, "idle_s": 0.3, "stall_s": 0.2}
     with serving(send_much, **limits) as (server, port), connect(port) as client:
         client.sendall(GET.replace(b"\r\n\r\n", b"\r\n" + close + b"\r\n"))
         client.recv(1)
@@ -308,3 +308,19 @@ def test_1xx_answers_go_to_clients_that_know_them_and_before_the_answer_only() -
                 data = read_all(client)
             assert data.startswith(hints + b"HTTP/1.1 200 OK\r\n")
             assert data.endswith(b"\r\n\r\nok")
+
+
+def test_reader_that_follows_a_cancelled_one_is_woken() -> None:
+    async def main() -> bytes:
+        body = Body(cast("asyncio.Transport", None))
+        first = asyncio.ensure_future(body.get())
+        await asyncio.sleep(0)
+        first.cancel()
+        second = asyncio.ensure_future(body.get())
+        await asyncio.sleep(0)
+        await asyncio.wait({first})
+        body.put(b"x")
+        async with asyncio.timeout(1):
+            return await second
+
+    assert asyncio.run(main()) == b"x"

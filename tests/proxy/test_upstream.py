@@ -14,7 +14,7 @@ import uvloop
 from proxy import upstream as upstream_module
 from proxy.config import parse_upstream
 from proxy.http1 import MAX_HEAD_BYTES
-from proxy.upstream import UpstreamError, UpstreamPool
+from proxy.upstream import MAX_INTERIMS, UpstreamError, UpstreamPool
 from tests.proxy.conftest import (
     CHAT,
     CLOSE,
@@ -189,6 +189,27 @@ def test_kept_connection_is_used_for_a_short_while_only(
     assert len(upstream.connections) == 3
 
 
+def test_connections_of_a_busier_time_are_closed(
+    upstream: FakeUpstream, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    upstream.answer = lambda _: [gate, json_answer({})]
+    threads = [threading.Thread(target=get, args=(gateway,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(upstream.received) == 4)
+    gate.set()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    pool = gateway.routes.replicas[0].pool
+    wait_until(lambda: (pool.n_open, len(pool.idle)) == (4, 4))
+    monkeypatch.setattr(upstream_module, "KEEP_ALIVE_S", 0.0)
+    for connection in pool.idle[1:]:
+        connection.idle_since += DEADLINE_S  # used a moment ago, unlike the first
+    get(gateway)
+    wait_until(lambda: (pool.n_open, len(pool.idle)) == (3, 3))
+
+
 def test_connections_that_are_gone_are_forgotten(upstream: FakeUpstream, gateway: Gateway) -> None:
     pool = gateway.routes.replicas[0].pool
     upstream.answer = lambda _: [json_answer({}), CLOSE]
@@ -298,6 +319,7 @@ def test_client_that_waits_to_be_asked_is_told_that_there_is_no_server(tmp_path:
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MAX_INTERIMS + 1),
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * MAX_HEAD_BYTES + b"\r\n",
     ],
 )

@@ -103,14 +103,13 @@ async def answer_of(method: str, pieces: list[bytes], eof: bool) -> Answer:
     interims: list[ResponseHead] = []
     connection.on_interim = interims.append
     connection.begin(method)
-    waiting = asyncio.ensure_future(connection.response(None))
-    await asyncio.sleep(0)
     for piece in pieces:
         if piece and not transport.closing:
             connection.data_received(piece)
     if eof and not transport.closing:
         connection.eof_received()
         transport.close()
+    waiting = asyncio.ensure_future(connection.response(None))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     numbers = tuple(head.status for head in interims)

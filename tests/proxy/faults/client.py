@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tests.proxy.conftest import CHAT, as_chunk
 from tests.proxy.faults.upstream import field, quietly, read_body, read_head, reset
 from tests.proxy.faults.wire import question
 
-N_CLIENTS = 24
+N_CLIENTS = 32
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,25 @@ class Client:
         reset(self.writer)
         await quietly(self.writer.wait_closed())
         self.writer = None
+
+
+async def each(
+    new_client: Callable[[], Client],
+    request_ids: Iterable[str],
+    talk: Callable[[Client, str], Awaitable[Result]],
+    n_clients: int = N_CLIENTS,
+) -> dict[str, Result]:
+    """Let a few clients at a time do all of these."""
+    left = iter(request_ids)
+    results: dict[str, Result] = {}
+
+    async def work() -> None:
+        client = new_client()
+        for request_id in left:
+            results[request_id] = await talk(client, request_id)
+        await client.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(n_clients):
+            group.create_task(work())
+    return results

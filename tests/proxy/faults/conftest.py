@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ import pytest
 
 from proxy.exchange import Exchange, read_exchanges
 from tests.proxy.conftest import Gateway, running_proxy
-from tests.proxy.faults.client import N_CLIENTS, Answer, Client
+from tests.proxy.faults.client import Answer, Client, each
 from tests.proxy.faults.upstream import FaultyUpstream, Progress
 from tests.proxy.faults.wire import FORMS
 
@@ -75,21 +75,7 @@ class Arena:
     async def each(
         self, request_ids: list[str], talk: Callable[[Client, str], Awaitable[Result]]
     ) -> dict[str, Result]:
-        """Let a few clients at a time do all of these."""
-        left = list(reversed(request_ids))
-        results: dict[str, Result] = {}
-
-        async def work() -> None:
-            client = self.client()
-            while left:
-                request_id = left.pop()
-                results[request_id] = await talk(client, request_id)
-            await client.close()
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(N_CLIENTS, len(left))):
-                group.create_task(work())
-        return results
+        return await each(self.client, request_ids, talk)
 
     async def records(self, n: int) -> dict[str, Exchange]:
         """Return the records by id: so many, and each once."""
@@ -120,14 +106,22 @@ class Arena:
         await until(lambda: pool.n_open == 0 and not pool.idle, "the server's close is seen")
 
 
+@asynccontextmanager
+async def faulty_upstream() -> AsyncIterator[FaultyUpstream]:
+    upstream = FaultyUpstream(Progress())
+    await upstream.start()
+    try:
+        yield upstream
+    finally:
+        await upstream.stop()
+
+
 Talk = Callable[[Arena], Awaitable[None]]
 
 
 async def run_talk(talk: Talk, folder: Path, settings: dict[str, Any]) -> None:
-    progress = Progress()
-    upstream = FaultyUpstream(progress)
-    await upstream.start()
-    try:
+    async with faulty_upstream() as upstream:
+        progress = upstream.progress
         with contextmanager(running_proxy)(upstream.url, folder, **settings) as proxy:
             n_descriptors = len(descriptors())
             arena = Arena(proxy, upstream, progress)
@@ -136,8 +130,6 @@ async def run_talk(talk: Talk, folder: Path, settings: dict[str, Any]) -> None:
                 await arena.settle()
                 await until(lambda: len(descriptors()) <= n_descriptors, "descriptors come back")
                 await until(lambda: len(asyncio.all_tasks()) == 1, "the server's tasks end")
-    finally:
-        await upstream.stop()
 
 
 Runner = Callable[..., None]

@@ -1,4 +1,4 @@
-"""The server answers, but not as it should: too slowly, not at all, too much, too early, nonsense."""
+"""The server answers too slowly, not at all, too much, too early, or nonsense."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.proxy.faults.conftest import Arena, Runner, ids, until
 from tests.proxy.faults.upstream import CLOSE, HOLD, READ_ON, Seen, Step
 from tests.proxy.faults.wire import FRAMED, messages_of, reply_to, text_of, words_of
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.2
 JSON = "application/json"
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -71,5 +71,7 @@ def reply_to(request_id: str) -> Reply:
     parts = tuple(body[at : at + 40] for at in range(0, len(body), 40))
     if form == "chunked":
         return Reply(chunked_head("application/json"), parts, True, False)
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return Reply(head.encode(), parts, False, False)
+    line = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return Reply(line.encode(), parts, False, False)

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.config import ProxyConfig
+from proxy.http1 import RequestHead
+from proxy.message import MessageBuilder
+from proxy.recorder import BATCH_PIECES, Ending, Recorder
+from proxy.stencil import N_TRIES, Stencils, halves
+from tests.conftest import needs_shared
+from tests.proxy.conftest import CHAT
+from tests.proxy.test_recorder import CONFIG, SSE
+from tests.proxy.test_wire_fixtures import CASES, Case
+
+COMPACT = (",", ":")
+SPACED = (", ", ": ")
+LARGE = CONFIG.max_logged_bytes
+
+
+class Counting(MessageBuilder):
+    """Counts the chunks that come the long way."""
+
+    n_long = 0
+
+    def add(self, chunk: object, size: int = 0) -> bool:
+        self.n_long += 1
+        return super().add(chunk, size)
+
+
+def recorded(
+    pieces: list[bytes], quick: bool, config: ProxyConfig = CONFIG, ending: Ending = Ending.ENDED
+) -> tuple[bytes, Recorder]:
+    """Return the record of a stream; the clock goes on by one each time it is looked at."""
+    ticks = itertools.count(100)
+    head = RequestHead("POST", CHAT.encode(), [(b"x-request-id", b"r")])
+    recorder = Recorder(head, config, lambda: float(next(ticks)))
+    recorder.started_at = "t"
+    recorder.builder = Counting(config.max_logged_bytes)
+    recorder.begin(200, SSE)
+    if not quick:
+        recorder.stencils = None
+    for piece in pieces:
+        recorder.receive(piece)
+        recorder.digest()
+    return recorder.finish(ending), recorder
+
+
+def assert_same(pieces: list[bytes], config: ProxyConfig = CONFIG) -> None:
+    quick, fast = recorded(pieces, True, config, Ending.CLIENT_CUT)
+    plain, slow = recorded(pieces, False, config, Ending.CLIENT_CUT)
+    assert json.loads(quick) == json.loads(plain)
+    assert quick == plain
+    assert recorded(pieces, True, config)[0] == recorded(pieces, False, config)[0]
+    for name in ("n_added", "left", "n_dropped_chars", "n_malformed", "problems", "usage"):
+        assert getattr(fast.builder, name) == getattr(slow.builder, name)
+    assert fast.parser is not None
+    assert slow.parser is not None
+    for name in ("done", "pieces", "data", "at_start", "after_cr", "skipping", "n_oversized"):
+        assert getattr(fast.parser, name) == getattr(slow.parser, name)
+
+
+def chunk(text: Any, name: str = "content", index: Any = 0, **more: Any) -> dict[str, Any]:
+    choice = {"index": index, "delta": {name: text}, "finish_reason": None}
+    return {"id": "c", "choices": [choice], "model": "m", **more}
+
+
+def spelled(value: Any, separators: tuple[str, str] = COMPACT, escaped: bool = False) -> bytes:
+    """Return a value as an event; a lone surrogate is spelled as its escape."""
+    try:
+        text = json.dumps(value, separators=separators, ensure_ascii=escaped).encode()
+    except UnicodeEncodeError:
+        text = json.dumps(value, separators=separators).encode()
+    return b"data: " + text + b"\n\n"
+
+
+def cut_at(stream: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    return [stream[start:end] for start, end in itertools.pairwise(places)]
+
+
+INSIDE = '"},"finish_reason":null}],"model":"m"}\n\ndata: {"id":"c","choices":[{"index":0,"delta":{'
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["", "a", " b", "é", "😀", "\u2028", '"', "\\", "\\\\", '\\"', "\n", "\n\n", "\x7f", "\0",
+         "\r", "[DONE]", "data: [DONE]\n\n", INSIDE, INSIDE + '"content":"', '","', '"]', "[",
+         "\\u0041", "\ud83d", "\ude00", "<think>", "9" * 30, ":9999999999999999999999", "x" * 60]
+    ),
+    st.text(max_size=5),
+)  # fmt: skip
+RAW = st.sampled_from(
+    [b'"', b"\\", b'\\"', b'a","content":"b', b'a","role":"b', b'a"},"x":{"y":"z', b'","', b"\t",
+     b"\n", b"\r", b"\n\ndata: ", b"\\u12", b"\\ud83d", b"\\ud83d\\ude00", b"\\x", b"\xff",
+     b"\xf0\x9f", b"\x98\x80", b',"b', b'a\\', b'a"}}],"model":"n","y":[{"z":{"q":"', b"\\/",
+     b'a"},"index":1,"q":{"r":"', b'a","tool_calls":[],"reasoning":"b']
+)  # fmt: skip
+"""What stands between the quotes, valid or not."""
+ODD = st.sampled_from(
+    [b"data: [DONE]\n\n", b": hello\n\n", b"data: {\n\n", b"data: 5\n\n", b"\n\n", b"\n", b"\r\n",
+     b"data:", b"\xef\xbb\xbf", b"data: {}\n\n", b"event: x\n", b"data: \n\n",
+     spelled(chunk("a", error=None)), spelled(chunk("a", usage={"n": 1})), spelled({"usage": {}}),
+     spelled({"choices": [], "usage": {"completion_tokens": 3}, "model": "m", "id": "c"}),
+     spelled({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "model": "m"}),
+     spelled(chunk([{"index": 0, "function": {"arguments": "{"}}], "tool_calls")),
+     spelled({"error": {"message": "no"}}), spelled(chunk("a", "refusal")), spelled(chunk(None)),
+     spelled(chunk("a", index=1.0)), spelled(chunk("a", index=True)), spelled(chunk("a", index=7)),
+     b'data: {"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}\n\n',
+     b'data: {"choices":[{"index":0,"delta":{"content":"a"},"delta":{"content":"b"}}]}\n\n',
+     b'data: {"choices":[{"index":0,"delta":{"content":"a","x\\"content":"b"}}]}\n\n',
+     b'data: {"content":"xx","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n',
+     b'data: {"content":"z","choices":[{"index":0,"delta":{"content":"x"}}]}\n\n',
+     b'data: {"content":"x","choices":[{"index":0,"delta":{"content":"xx"}}]}\n\n',
+     b'data: {"choices":[{"index":0,"delta":{"content":"a","content":null}}]}\n\n',
+     b'data: {"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[1]}}]}\n\n',
+     b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],\ndata: "model":"m"}\n\n']
+)  # fmt: skip
+STYLES = st.tuples(
+    st.sampled_from(["content", "reasoning_content", "reasoning", "refusal"]),
+    st.integers(0, 1),
+    st.sampled_from([COMPACT, SPACED]),
+    st.booleans(),
+    st.sampled_from(
+        [{}, {"model": "n"}, {"n": 10**25}, {"x": float("nan")}, {"x": {"content": "x"}}]
+    ),
+    st.sampled_from([{}, {"role": "assistant", "reasoning": None}, {"content": ""}, {"x": "y"}]),
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> bytes:
+    """Events of one style with any texts in them."""
+    name, index, separators, escaped, more, beside = draw(STYLES)
+    hole = chunk("@", name, index, **more)
+    hole["choices"][0]["delta"] = {**beside, name: "@"}
+    around = spelled(hole, separators).split(b"@")
+    found = b""
+    for text in draw(st.lists(TEXTS | RAW, min_size=1, max_size=9)):
+        if isinstance(text, bytes):
+            found += text.join(around)
+        else:
+            found += spelled(text, separators, escaped)[7:-3].join(around)
+    return found
+
+
+STREAMS = st.lists(runs() | ODD, max_size=9).map(b"".join)
+
+
+@given(
+    STREAMS,
+    st.lists(st.integers(0, 2**16), max_size=9),
+    st.booleans(),
+    st.sampled_from([LARGE, LARGE, 2000, 300, 120]),
+    st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\r"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_record_is_that_of_the_long_way(
+    stream: bytes, cuts: list[int], whole_events: bool, limit: int, newline: bytes
+) -> None:
+    stream = stream.replace(b"\n", newline)
+    pieces = cut_at(stream, cuts)
+    if whole_events:
+        pieces = [part + b"\n\n" for part in stream.split(b"\n\n")]
+    assert_same(pieces, dataclasses.replace(CONFIG, max_logged_bytes=limit))
+
+
+def around(text: bytes) -> bytes:
+    return spelled(chunk("@")).replace(b"@", text)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([b'"', b"\\", b",", b"a", b"\n", b"[", b"]"])), max_size=5),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=300)
+@example([[b"a", b"\\"], [b",", b'"', b"a"]], False)
+@example([[b"a", b'"', b","], [b",", b'"', b"a"]], True)
+def test_only_strings_are_texts(texts: list[list[bytes]], joined: bool) -> None:
+    events = [around(b"a"), around(b"b"), *(around(b"".join(text)) for text in texts)]
+    assert_same([b"".join(events)] if joined else events)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.streamed], ids=lambda case: case.name
+)
+@pytest.mark.parametrize("size", [0, 13, 997, 4096, 2**20])
+def test_record_of_a_fixture_is_that_of_the_long_way(case: Case, size: int) -> None:
+    body = case.body
+    pieces = [body[start : start + size] for start in range(0, len(body), size)] if size else []
+    assert_same(pieces or [part + b"\n\n" for part in body.split(b"\n\n")])
+
+
+def stream_of(texts: list[str], **more: Any) -> list[bytes]:
+    first = {**chunk(""), "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}
+    return [spelled(first), *(spelled(chunk(text, **more)) for text in texts)]
+
+
+@pytest.mark.parametrize("size", [0, 1000, 16_384, 2**20])
+@pytest.mark.parametrize("separators", [COMPACT, SPACED])
+def test_ordinary_stream_hardly_ever_goes_the_long_way(
+    size: int, separators: tuple[str, str]
+) -> None:
+    words = [f'w{n} "q" \\ é😀\n' for n in range(400)]
+    names = ["reasoning_content"] * 200 + ["content"] * 200
+    pairs = zip(words, names, strict=True)
+    pieces = [spelled(chunk(word, name), separators) for word, name in pairs]
+    stream = b"".join(pieces) + b"data: [DONE]\n\n"
+    if size:
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    line, recorder = recorded(pieces, True)
+    row = json.loads(line)
+    assert (row["reasoning"], row["content"]) == ("".join(words[:200]), "".join(words[200:]))
+    assert row["n_chunks"] == 400
+    assert isinstance(recorder.builder, Counting)
+    n_cut = len(stream) // size if size else 0
+    assert recorder.builder.n_long <= n_cut + 4
+
+
+def test_empty_texts_are_no_pieces() -> None:
+    pieces = stream_of(["a", "b", "", "c", "", "d"])
+    for sent in (pieces, [b"".join(pieces)]):
+        row = json.loads(recorded(sent, True)[0])
+        assert (row["content"], row["n_chunks"]) == ("abcd", 4)
+
+
+def test_times_are_those_of_the_pieces() -> None:
+    events = stream_of(["a"] * 50)
+    pieces = [*events[:20], b"".join(events[20:40]), b"".join(events[40:45]), *events[45:]]
+    assert_same(pieces)
+    row = json.loads(recorded(pieces, True)[0])
+    assert (row["n_chunks"], row["ttft_s"]) == (50, 2.0)
+    assert row["gaps_s"] == {"p50": 1.0, "p90": 1.0, "p99": 1.0, "max": 1.0}
+
+
+def test_stream_with_something_else_in_each_event_is_given_up() -> None:
+    builder = Counting()
+    stencils = Stencils(builder)
+    for number in range(N_TRIES + 1):
+        assert (stencils.tries > 0) == (number < N_TRIES)
+        if stencils.tries:
+            event = spelled(chunk("a", obfuscation=str(number)))[6:-2]
+            builder.add(json.loads(event))
+            stencils.learn(event)
+    assert stencils.kept == []
+
+
+def test_stream_that_repeats_itself_is_never_given_up() -> None:
+    pieces = []
+    for number in range(10 * N_TRIES):
+        pieces += [spelled(chunk("a", id=str(number)))] * 6
+    _, recorder = recorded(pieces, True)
+    assert recorder.stencils is not None
+    assert recorder.stencils.tries > 0
+    assert isinstance(recorder.builder, Counting)
+    assert recorder.builder.n_long < 2 * 10 * N_TRIES
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\n\n", b"b\n\n"])).map(b"".join), st.booleans())
+def test_halves_are_the_piece_and_smaller(data: bytes, between_events: bool) -> None:
+    parts = halves(data, between_events)
+    if parts is None:
+        assert data.count(b"\n\n") <= 1 or set(data.lstrip(b"ab")[:3]) == {10}
+    else:
+        assert all(parts)
+        assert b"".join(parts) == data
+
+
+def test_batch_of_pieces_is_read_at_once() -> None:
+    pieces = stream_of(["a"] * (3 * BATCH_PIECES))
+    _, recorder = recorded(pieces, True)
+    assert isinstance(recorder.builder, Counting)
+    assert recorder.builder.n_long == 2
