@@ -33,7 +33,7 @@ from proxy.http1 import BODYLESS, LAST_CHUNK, RequestHead, chunk_bytes, request_
 from proxy.log import ExchangeLog
 from proxy.recorder import Ending, Recorder, is_generation
 from proxy.routes import Replica, RouteState, RouteTable
-from proxy.server import ClientGone, Request
+from proxy.server import ClientGone, ClientStalled, Request
 from proxy.stats import Ledger
 from proxy.upstream import (
     ConnectError,
@@ -84,6 +84,8 @@ class Forwarding:
             await self.forward()
         except ClientGone as gone:
             await self.store(Ending.CLIENT_CUT, str(gone))
+            if isinstance(gone, ClientStalled) and not self.request.started:
+                self.request.refuse(408, str(gone), "request_timeout")
         except asyncio.CancelledError:
             # the record comes first; then this returns without an end, which breaks the connection
             with contextlib.suppress(asyncio.CancelledError):

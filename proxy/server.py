@@ -59,6 +59,10 @@ class ClientGone(Exception):
     """The client closed its connection, or stopped sending, inside its request."""
 
 
+class ClientStalled(ClientGone):
+    """The client is still there, but has sent nothing of its request for too long."""
+
+
 class Request:
     """One request and the way to answer it."""
 
@@ -96,7 +100,7 @@ class Request:
         try:
             return await self.body.get(self.connection.server.stall_s)
         except TimeoutError as error:
-            raise ClientGone("the client stopped sending its request") from error
+            raise ClientStalled("the client stopped sending its request") from error
 
     def invite(self) -> None:
         """Ask for the body of a client that waits to be asked (`Expect: 100-continue`)."""

@@ -91,7 +91,7 @@ class Session:
 
 
 def raise_descriptor_limit() -> None:
-    """Allow as many connections as the system lets this process have; often 1024 are the default."""
+    """Allow as many connections as the system lets a process have; 1,024 are a usual default."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,15 +1,15 @@
 r"""Runs of events that differ in one text alone, read at once: nearly all of an ordinary stream.
 
-Owns what such events have in common, how that is learnt from one of them, and reading a run. Refuses
-to own what an event means (message): a stencil is used only where the long way would do nothing but
-add its text, and any other event goes that way.
+Owns what such events have in common, how that is learnt from one of them, and reading a run.
+Refuses to own what an event means (message): a stencil is used only where the long way would do
+nothing but add its text, and any other event goes that way.
 
     >>> builder = MessageBuilder()
     >>> stencils = Stencils(builder)
     >>> event = b'{"choices":[{"index":0,"delta":{"content":"4"}}]}'
     >>> builder.add(parse_json(event), len(event)), stencils.learn(event)
     (True, None)
-    >>> stencils.latest.merge(b"data: " + event.replace(b"4", b"2") + b"\n\n", builder)
+    >>> stencils.kept[0].merge(b"data: " + event.replace(b"4", b"2") + b"\n\n", builder)
     ['2']
     >>> builder.message().content
     '42'
@@ -32,12 +32,14 @@ from proxy.wire_json import parse_json
 N_KEPT = 2
 N_TRIES = 8
 """Events in a row that teach nothing of use: the stream has something else in each event."""
+FIRST_SHARE = 16
+"""Of a piece, one in so many is looked at first for something to learn."""
 N_PLACES = 4
+"""Of a text in an event that are tried."""
 PLACE = re.compile(
     rb'"(content|reasoning_content|reasoning)"[ \t]*:[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"'
 )
 """Where the text may stand. What matches may lie anywhere, even in a string: it must be proven."""
-CONTROL = re.compile(rb"[\x00-\x1f]")
 
 
 class Stencil:
@@ -61,9 +63,9 @@ class Stencil:
     def merge(self, block: bytes, builder: MessageBuilder) -> list[str] | None:
         """Add the texts of a block of events; None, and nothing added, where it is not that.
 
-        All else must be as ever. The texts are read as one JSON list: an unescaped quote in one of them would make for more
-        strings than there are texts, or for something that is no string; an escape that begins in
-        one and ends outside would do so too, were it not looked for.
+        All else must be as ever. The texts are read as one JSON list: an unescaped quote in one of
+        them would make for more strings than there are texts, or for something that is no string;
+        an escape that begins in one and ends outside would do so too, were it not looked for.
         """
         if self.frame is not builder.frame:
             return None
@@ -89,17 +91,12 @@ class Stencil:
 
 
 class Stencils:
-    """Learns stencils from the events of one stream; `latest` is the one to try first."""
+    """Learns stencils from the events of one stream, and keeps the two used last."""
 
     def __init__(self, builder: MessageBuilder) -> None:
         self.builder = builder
         self.kept: list[Stencil] = []
         self.tries = N_TRIES
-
-    @property
-    def latest(self) -> Stencil | None:
-        """Return the stencil learnt or used last."""
-        return self.kept[0] if self.kept else None
 
     def merge(self, stencil: Stencil, block: bytes) -> list[str] | None:
         """Add the texts of a block of events, see Stencil.merge."""
@@ -116,6 +113,24 @@ class Stencils:
                     self.kept.reverse()
                 return stencil
         return None
+
+    def parts(self, data: bytes, between_events: bool) -> tuple[bytes, bytes] | None:
+        """Cut a piece in two behind a blank line, whole events apart from begun ones.
+
+        None for a piece that holds the end of one event at most, and once the stream is given up.
+        """
+        end = data.rfind(b"\n\n") + 2
+        at = data.find(b"\n\n") + 2
+        if at >= end or not self.tries:
+            return None
+        if between_events:
+            found = data.rfind(self.kept[0].tail) if self.kept else -1
+            last = found + len(self.kept[0].tail) if found >= 0 else end
+            if last == len(data):  # it ends as it should, so what is odd may be anywhere
+                share = 2 if self.kept and self.tries == N_TRIES else FIRST_SHARE
+                last = data.rfind(b"\n\n", 0, end // share) + 2
+            at = max(at, last)
+        return data[:at], data[at:]
 
     def learn(self, event: bytes) -> None:
         """Take a stencil from the event that the builder took last, if it is an ordinary one."""
@@ -140,12 +155,14 @@ class Stencils:
         that text, all of it, and no other: outside strings no `x` is JSON, and in another string it
         would leave this one as it was.
         """
+        if b"\n" in event:
+            return None
         original = parse_json(event)
         for number, match in enumerate(PLACE.finditer(event)):
             field, (start, end) = match[1].decode(), match.span(2)
             around = event[:start], event[end:]
             text = text_of(original, field)
-            if number == N_PLACES or CONTROL.search(b"".join(around)):
+            if number == N_PLACES:
                 return None
             if not text:
                 continue
@@ -169,24 +186,6 @@ class Stencils:
         return stencil
 
 
-def halves(data: bytes, between_events: bool) -> tuple[bytes, bytes] | None:
-    """Cut a piece in two behind a blank line, so that whole events come apart from begun ones.
-
-    None for a piece that holds the end of one event at most, or none.
-    """
-    end = data.rfind(b"\n\n") + 2
-    at = data.find(b"\n\n") + 2
-    if at >= end:
-        return None
-    if between_events:
-        at = end
-        if end == len(data):
-            at = data.rfind(b"\n\n", 0, end // 2) + 2
-            at = at if at > 1 else data.find(b"\n\n", end // 2 - 1) + 2
-            at = at if at < end else data.find(b"\n\n") + 2
-    return data[:at], data[at:]
-
-
 def counted(run: list[tuple[float, bytes]], texts: list[str]) -> list[float]:
     """Return when each text of a run came; an empty one is no piece of the answer."""
     if len(texts) == len(run):
@@ -195,7 +194,7 @@ def counted(run: list[tuple[float, bytes]], texts: list[str]) -> list[float]:
     times = []
     start = 0
     for at, data in run:
-        end = start + data.count(b"\n") // 2
+        end = len(texts) if len(run) == 1 else start + data.count(b"\n") // 2
         times += [at] * (end - start - texts[start:end].count(""))
         start = end
     return times

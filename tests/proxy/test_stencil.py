@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from proxy.config import ProxyConfig
 from proxy.http1 import RequestHead
 from proxy.message import MessageBuilder
 from proxy.recorder import BATCH_PIECES, Ending, Recorder
-from proxy.stencil import N_TRIES, Stencils, halves
+from proxy.stencil import N_TRIES, Stencils
 from tests.conftest import needs_shared
 from tests.proxy.conftest import CHAT
 from tests.proxy.test_recorder import CONFIG, SSE
@@ -222,6 +223,81 @@ def test_ordinary_stream_hardly_ever_goes_the_long_way(
     assert recorder.builder.n_long <= n_cut + 4
 
 
+def texts_of(stream: list[bytes], texts: list[str]) -> int:
+    """Return how many events went the long way."""
+    row, recorder = recorded(stream, True)
+    found = [json.loads(row), *json.loads(row)["extra"].get("other_choices", [])]
+    assert [choice["content"] or choice["reasoning"] for choice in found] == texts
+    assert isinstance(recorder.builder, Counting)
+    assert_same(stream)
+    assert_same([b"".join(stream)])
+    return recorder.builder.n_long
+
+
+def test_stencil_is_used_again_after_another_frame() -> None:
+    usual, other = spelled(chunk("a")), spelled(chunk("b", usage={"n": 1}))
+    n_long = texts_of(([usual] * 20 + [other]) * 20, [("a" * 20 + "b") * 20])
+    assert n_long <= 3 * 20
+
+
+def test_empty_field_beside_the_text_is_not_taken_for_it() -> None:
+    event = spelled(chunk("a", "reasoning")).replace(b'"delta":{', b'"delta":{"content":"",')
+    assert texts_of([event] * 20, ["a" * 20]) <= 2
+
+
+def test_choices_may_alternate() -> None:
+    both = [spelled(chunk("a")), spelled(chunk("b", index=1))]
+    assert texts_of(both * 20, ["a" * 20, "b" * 20]) <= 4
+
+
+@pytest.mark.parametrize("index", [1, 1.0, True])
+def test_index_that_is_no_integer_goes_where_it_went(index: Any) -> None:
+    pairs = [(0, 3), (1, 3), (0, 3), (index, 4), (1, 2), (index, 4)]
+    assert_same([spelled(chunk("a", index=number)) for number, n in pairs for _ in range(n)])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"logprobs": {"content": [1]}},
+        {"finish_reason": "stop"},
+        {"text": "b"},
+        {"message": {"content": "b"}},
+        {"content_filter": {"hate": 1}},
+    ],
+)
+def test_choice_that_says_more_is_read_in_full(more: dict[str, Any]) -> None:
+    value = chunk("a")
+    value["choices"][0].update(more)
+    assert texts_of([spelled(value)] * 20, ["a" * 20]) == 20
+
+
+@pytest.mark.parametrize("depth", [400, 960, 990, 1015])
+def test_frame_that_is_nested_too_deep_to_compare_is_read_in_full(depth: int) -> None:
+    deep = b'{"a":' * depth + b"0" + b"}" * depth
+    event = b'data: {"deep":%b,"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n' % deep
+    assert_same([event] * 20, dataclasses.replace(CONFIG, max_logged_bytes=8 * len(event)))
+
+
+@pytest.mark.parametrize("room", range(0, 200, 3))
+def test_bounds_are_those_of_the_long_way(room: int) -> None:
+    value = chunk("@")
+    del value["id"]
+    parts = spelled(value).split(b"@")
+    texts = [b"a"] * 4 + [b"b" * 60, b"x" * 30, b"c", b"x" * 90] * 3
+    first = spelled({"choices": [{"index": 0, "delta": {}}]})
+    events = [first, *(text.join(parts) for text in texts)]
+    config = dataclasses.replace(CONFIG, max_logged_bytes=len(events[1]) + room)
+    assert_same(events, config)
+    assert_same([b"".join(events[:4]), b"".join(events[4:])], config)
+
+
+def test_event_inside_another_is_none() -> None:
+    events = stream_of(["a"] * 5)
+    for begun in (b"data:", b"data: ", b"data: {}\n", b'data: "', b"x", b"\r"):
+        assert_same([*events, begun, *events[1:], b"\n\n", *events[1:]])
+
+
 def test_empty_texts_are_no_pieces() -> None:
     pieces = stream_of(["a", "b", "", "c", "", "d"])
     for sent in (pieces, [b"".join(pieces)]):
@@ -262,13 +338,20 @@ def test_stream_that_repeats_itself_is_never_given_up() -> None:
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\n\n", b"b\n\n"])).map(b"".join), st.booleans())
-def test_halves_are_the_piece_and_smaller(data: bytes, between_events: bool) -> None:
-    parts = halves(data, between_events)
-    if parts is None:
-        assert data.count(b"\n\n") <= 1 or set(data.lstrip(b"ab")[:3]) == {10}
-    else:
+def test_parts_are_the_piece_and_smaller(data: bytes, between_events: bool) -> None:
+    parts = Stencils(MessageBuilder()).parts(data, between_events)
+    if parts is not None:
         assert all(parts)
         assert b"".join(parts) == data
+
+
+def test_long_piece_without_anything_to_learn_is_read_in_time() -> None:
+    call = [{"index": 0, "function": {"arguments": "a"}}]
+    stream = spelled(chunk([], "tool_calls")) * 20_000 + spelled(chunk(call, "tool_calls"))
+    started = time.monotonic()
+    row = json.loads(recorded([stream], True)[0])
+    assert time.monotonic() - started < 10
+    assert row["n_chunks"] == 1
 
 
 def test_batch_of_pieces_is_read_at_once() -> None:

@@ -64,6 +64,11 @@ class Arena:
     def client(self) -> Client:
         return Client(self.proxy.port, self.progress.tell)
 
+    def peers(self) -> list[tuple[str, int]]:
+        """Return the addresses of the clients that the proxy is connected to."""
+        connections = list(self.proxy.server.connections)
+        return [connection.transport.get_extra_info("peername") for connection in connections]
+
     async def ask_all(self, request_ids: list[str]) -> dict[str, Answer]:
         """Ask all of these, on connections that are kept where they can be."""
 

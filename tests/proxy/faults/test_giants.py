@@ -21,7 +21,8 @@ PIECE = b"%064d" % 7 * 1000
 N_PIECES = N_BYTES // len(PIECE) + 1
 EVENT = sse(delta("x" * 2000), done=False)
 N_EVENTS = N_BYTES // len(EVENT) + 1
-MAX_GROWTH_KIB = 250_000
+MAX_GROWTH_KIB = 90_000
+"""Less than one body; what the log keeps of it, 16 MiB, is there up to three times."""
 N_IDLE = 1000
 
 

@@ -288,23 +288,24 @@ def test_answer_that_comes_before_the_request_is_read(run: Runner, then: str) ->
     extra = "" if then == READ_ON else "Connection: close\r\n"
     data = answer_bytes(json.dumps(TOO_LARGE).encode(), status="413 Too Large", extra=extra)
 
-    async def ask(client: Client, request_id: str) -> tuple[Answer, float]:
+    async def ask(client: Client, request_id: str) -> Answer:
         writer = await client.connect()
         writer.write(request_bytes(request_id, body))
         answer = await client.answer(request_id)
-        answered_at = time.monotonic()
         await client.close()  # once all is sent: the proxy must go on reading it
-        return answer, time.monotonic() - answered_at
+        return answer
 
     async def talk(arena: Arena) -> None:
         arena.upstream.early = True
         arena.upstream.plan = lambda _: [data, then]
         asked = ids()
         answers = await arena.each(asked, ask)
+        asked_until = time.monotonic()
+        await until(lambda: not arena.proxy.server.connections, "the connections end")
+        assert time.monotonic() - asked_until < LINGER_S / 2  # it reads on and sees the end
         records = await arena.records(len(asked))
         for request_id in asked:
-            (answer, waited_s), record = answers[request_id], records[request_id]
-            assert waited_s < LINGER_S / 2
+            answer, record = answers[request_id], records[request_id]
             assert (record.outcome, record.status) == ("upstream_error", answer.status)
             if then == CLOSE and answer.status == 502:
                 # closed with a reset before the proxy could read the answer: TCP then has none
@@ -313,5 +314,32 @@ def test_answer_that_comes_before_the_request_is_read(run: Runner, then: str) ->
             assert (answer.status, answer.whole) == (413, True)
             assert json.loads(answer.body) == TOO_LARGE
             assert record.error == "too large"
+
+    run(talk)
+
+
+def test_rest_of_a_request_is_read_behind_its_early_answer(run: Runner) -> None:
+    async def talk(arena: Arena) -> None:
+        arena.upstream.early = True
+        arena.upstream.plan = lambda _: [json_answer(TOO_LARGE, "413 Too Large"), HOLD]
+
+        async def ask(client: Client, request_id: str) -> tuple[Answer, float]:
+            data = request_bytes(request_id)
+            await client.send(data[:-20])
+            answer = await client.answer(request_id)
+            await client.send(data[-20:])
+            sent_at = time.monotonic()
+            assert client.writer is not None
+            own = client.writer.get_extra_info("sockname")
+            await until(lambda: own not in arena.peers(), "the proxy closes")
+            waited_s = time.monotonic() - sent_at
+            await client.close()
+            return answer, waited_s
+
+        asked = ids()
+        for answer, waited_s in (await arena.each(asked, ask)).values():
+            assert (answer.status, answer.whole) == (413, True)
+            assert waited_s < LINGER_S / 2
+        await arena.records(len(asked))
 
     run(talk)

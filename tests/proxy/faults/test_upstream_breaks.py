@@ -66,7 +66,6 @@ def test_server_that_breaks_off(run: Runner, place: str, how: str) -> None:
     run(talk)
 
 
-@pytest.mark.xfail(strict=True, reason="the record says malformed")
 def test_stream_that_closes_inside_an_event_is_a_cut(run: Runner) -> None:
     def plan(request_id: str) -> list[Step]:
         return [cut(reply_to(request_id), "inside a piece")[0], CLOSE]

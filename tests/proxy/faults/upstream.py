@@ -78,9 +78,9 @@ class FaultyUpstream:
         self.plan: Plan = whole_answer
         self.early = False
         self.asked: dict[str, Asked] = {}
-        self.keep_body = True
         self.sink: Callable[[str, bytes], None] | None = None
         self.writers: set[asyncio.StreamWriter] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.n_connections = 0
         self.server: asyncio.Server | None = None
 
@@ -96,9 +96,15 @@ class FaultyUpstream:
         assert self.server is not None
         self.server.close()
         self.hang_up()
-        await self.server.wait_closed()
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(set(self.tasks))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         self.writers.add(writer)
         self.n_connections += 1
         asked: Asked | None = None
@@ -114,8 +120,11 @@ class FaultyUpstream:
         except (ConnectionError, asyncio.IncompleteReadError):
             if asked is not None:
                 asked.left_at = asyncio.get_running_loop().time()
+        except asyncio.CancelledError:
+            pass  # by stop()
         finally:
             self.writers.discard(writer)
+            self.tasks.discard(task)
             writer.close()
             await quietly(writer.wait_closed())
 
