@@ -20,9 +20,10 @@ from proxy.forward import Forwarding, Gateway
 from proxy.http1 import Headers, RequestHead
 from proxy.log import ExchangeLog
 from proxy.metrics import CONTENT_TYPE, render
+from proxy.request import Request
 from proxy.routes import RouteTable
 from proxy.serve import serve
-from proxy.server import Handler, Request, Server
+from proxy.server import Handler, Server
 from proxy.stats import Ledger, health_document, stats_document
 
 HEALTH_PATH = b"/healthz"

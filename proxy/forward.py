@@ -32,8 +32,8 @@ from proxy.config import OnLogFailure, ProxyConfig
 from proxy.http1 import BODYLESS, LAST_CHUNK, RequestHead, chunk_bytes, request_bytes
 from proxy.log import ExchangeLog
 from proxy.recorder import Ending, Recorder, is_generation
+from proxy.request import ClientGone, ClientStalled, Request
 from proxy.routes import Replica, RouteState, RouteTable
-from proxy.server import ClientGone, ClientStalled, Request
 from proxy.stats import Ledger
 from proxy.upstream import (
     ConnectError,

@@ -29,7 +29,8 @@ import click
 
 from proxy.config import parse_listen
 from proxy.http1 import REASONS, ResponseHead
-from proxy.server import ClientGone, Handler, Request, Server
+from proxy.request import ClientGone, Request
+from proxy.server import Handler, Server
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 CHUNK_CHARS = 12
@@ -173,7 +174,6 @@ def create_handler(library: Library) -> Handler:
         try:
             await answer(library, request)
         except RequestError as error:
-            request.keep_alive = request.keep_alive and request.body.is_whole
             kind = "not_found_error" if error.status == 404 else "invalid_request_error"
             request.refuse(error.status, str(error), kind)
         except ClientGone:

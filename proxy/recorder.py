@@ -218,7 +218,7 @@ class Recorder:
         if self.parser is None:
             for _, data in pieces:
                 self.keep_body(data)
-        elif self.stencils is None or not self.stencils.tries:
+        elif self.stencils is None or self.stencils.credit <= 0:
             feed = self.parser.feed
             self.take_events((at, feed(data)) for at, data in pieces)
         elif self.decoder is None:
@@ -255,23 +255,26 @@ class Recorder:
         waiting = [pieces] if pieces else []
         while waiting:
             pieces = waiting.pop()
-            if parser.between_events and (stencil := stencils.find(pieces[0][1], pieces[-1][1])):
+            stencil = stencils.find(pieces[0][1], pieces[-1][1])
+            if stencil is not None and stencils.credit > 0 and parser.between_events:
                 block = b"".join([data for _, data in pieces])
                 small = len(block) <= parser.max_event_bytes
                 texts = stencils.merge(stencil, block) if small else None
                 if texts is not None:
                     self.count_pieces(counted(pieces, texts))
                     continue
-            if len(pieces) > 1:
+            at, data = pieces[0]
+            if stencils.credit <= 0:
+                self.take_events((at, parser.feed(data)) for at, data in pieces)
+            elif len(pieces) > 1:
+                stencils.credit -= 1
                 middle = len(pieces) // 2
                 waiting += [pieces[middle:], pieces[:middle]]
-                continue
-            at, data = pieces[0]
-            parts = stencils.parts(data, parser.between_events)
-            if parts is None:
-                self.take_events([(at, parser.feed(data))])
-            else:
+            elif parts := stencils.parts(data, parser.between_events):
+                stencils.credit -= 1
                 waiting += [[(at, parts[1])], [(at, parts[0])]]
+            else:
+                self.take_events([(at, parser.feed(data))])
 
     def take_events(self, arrivals: Iterable[tuple[float, list[bytes]]]) -> None:
         """Merge SSE events, given with the time at which they arrived."""
@@ -289,7 +292,7 @@ class Recorder:
                     chunk = reader(chunk)
                 if add(chunk, len(event)):
                     times.append(at)
-                    if stencils is not None and stencils.tries:
+                    if stencils is not None and stencils.credit > 0:
                         stencils.learn(event)
         self.count_pieces(times)
 

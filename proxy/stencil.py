@@ -30,8 +30,10 @@ from proxy.message import MessageBuilder, says_nothing
 from proxy.wire_json import parse_json
 
 N_KEPT = 2
-N_TRIES = 8
-"""Events in a row that teach nothing of use: the stream has something else in each event."""
+CREDIT = 64
+LESSON = 8
+"""What a lesson costs of the credit; a cut costs 1, and each event read along with another earns 1.
+So a stream with something else in each event is soon left to the long way, for good."""
 FIRST_SHARE = 16
 """Of a piece, one in so many is looked at first for something to learn."""
 N_PLACES = 4
@@ -96,13 +98,17 @@ class Stencils:
     def __init__(self, builder: MessageBuilder) -> None:
         self.builder = builder
         self.kept: list[Stencil] = []
-        self.tries = N_TRIES
+        self.credit = CREDIT
+        """Not above 0: given up."""
+        self.learnt = False
+        """Whether the latest stencil has been of use."""
 
     def merge(self, stencil: Stencil, block: bytes) -> list[str] | None:
         """Add the texts of a block of events, see Stencil.merge."""
         texts = stencil.merge(block, self.builder)
         if texts is not None:
-            self.tries = N_TRIES
+            self.credit = min(CREDIT, self.credit + len(texts) - 1)
+            self.learnt = True
         return texts
 
     def find(self, first: bytes, last: bytes) -> Stencil | None:
@@ -117,17 +123,17 @@ class Stencils:
     def parts(self, data: bytes, between_events: bool) -> tuple[bytes, bytes] | None:
         """Cut a piece in two behind a blank line, whole events apart from begun ones.
 
-        None for a piece that holds the end of one event at most, and once the stream is given up.
+        None for a piece that holds the end of one event at most.
         """
         end = data.rfind(b"\n\n") + 2
         at = data.find(b"\n\n") + 2
-        if at >= end or not self.tries:
+        if at >= end:
             return None
         if between_events:
             found = data.rfind(self.kept[0].tail) if self.kept else -1
             last = found + len(self.kept[0].tail) if found >= 0 else end
             if last == len(data):  # it ends as it should, so what is odd may be anywhere
-                share = 2 if self.kept and self.tries == N_TRIES else FIRST_SHARE
+                share = 2 if self.learnt else FIRST_SHARE
                 last = data.rfind(b"\n\n", 0, end // share) + 2
             at = max(at, last)
         return data[:at], data[at:]
@@ -137,7 +143,8 @@ class Stencils:
         known = self.find(b"data: " + event, event + b"\n\n")
         if known is not None and known.frame is self.builder.frame:
             return  # an event that came in parts
-        self.tries -= 1
+        self.credit -= LESSON
+        self.learnt = False
         try:
             found = self.proven(event)
         except (ValueError, RecursionError):
@@ -145,8 +152,6 @@ class Stencils:
         if found is not None:  # one known may come again, after events with another frame
             others = [stencil for stencil in self.kept if stencil.joint != found.joint]
             self.kept = [found, *others[: N_KEPT - 1]]
-        if self.tries <= 0:
-            self.kept = []
 
     def proven(self, event: bytes) -> Stencil | None:
         """Return the stencil of an event; None where it is not certain to hold.

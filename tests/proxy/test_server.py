@@ -16,9 +16,11 @@ from typing import cast
 import pytest
 
 from proxy.config import Address
+from proxy.connection import MAX_WAITING, ClientConnection
 from proxy.http1 import Body, ResponseHead
+from proxy.request import Request
 from proxy.serve import address_of, listen
-from proxy.server import MAX_WAITING, ClientConnection, Handler, Request, Server
+from proxy.server import Handler, Server
 from tests.proxy.conftest import DEADLINE_S, in_loop, wait_until
 from tests.proxy.wire import h11_answer
 

@@ -14,7 +14,7 @@ from proxy.config import ProxyConfig
 from proxy.http1 import RequestHead
 from proxy.message import MessageBuilder
 from proxy.recorder import BATCH_PIECES, Ending, Recorder
-from proxy.stencil import N_TRIES, Stencils
+from proxy.stencil import CREDIT, LESSON, Stencils
 from tests.conftest import needs_shared
 from tests.proxy.conftest import CHAT
 from tests.proxy.test_recorder import CONFIG, SSE
@@ -236,7 +236,7 @@ def texts_of(stream: list[bytes], texts: list[str]) -> int:
 
 def test_stencil_is_used_again_after_another_frame() -> None:
     usual, other = spelled(chunk("a")), spelled(chunk("b", usage={"n": 1}))
-    n_long = texts_of(([usual] * 20 + [other]) * 20, [("a" * 20 + "b") * 20])
+    n_long = texts_of(([usual] * 60 + [other]) * 20, [("a" * 60 + "b") * 20])
     assert n_long <= 3 * 20
 
 
@@ -246,8 +246,8 @@ def test_empty_field_beside_the_text_is_not_taken_for_it() -> None:
 
 
 def test_choices_may_alternate() -> None:
-    both = [spelled(chunk("a")), spelled(chunk("b", index=1))]
-    assert texts_of(both * 20, ["a" * 20, "b" * 20]) <= 4
+    both = [*[spelled(chunk("a"))] * 20, *[spelled(chunk("b", index=1))] * 20]
+    assert texts_of(both * 20, ["a" * 400, "b" * 400]) <= 4
 
 
 @pytest.mark.parametrize("index", [1, 1.0, True])
@@ -314,27 +314,35 @@ def test_times_are_those_of_the_pieces() -> None:
     assert row["gaps_s"] == {"p50": 1.0, "p90": 1.0, "p99": 1.0, "max": 1.0}
 
 
-def test_stream_with_something_else_in_each_event_is_given_up() -> None:
-    builder = Counting()
-    stencils = Stencils(builder)
-    for number in range(N_TRIES + 1):
-        assert (stencils.tries > 0) == (number < N_TRIES)
-        if stencils.tries:
-            event = spelled(chunk("a", obfuscation=str(number)))[6:-2]
-            builder.add(json.loads(event))
-            stencils.learn(event)
-    assert stencils.kept == []
+@pytest.mark.parametrize(
+    "events",
+    [
+        [spelled(chunk("a", obfuscation=str(number))) for number in range(400)],
+        [spelled(chunk("\ud83d"))] * 400,
+        [spelled(chunk("a", index=number % 2)) for number in range(400)],
+        [spelled(chunk([], "tool_calls"))] * 400,
+    ],
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_stream_that_never_repeats_itself_is_given_up(events: list[bytes], joined: bool) -> None:
+    pieces = [b"".join(events)] if joined else events
+    assert_same(pieces)
+    _, recorder = recorded(pieces, True)
+    assert recorder.stencils is not None
+    assert recorder.stencils.credit <= 0
+    assert isinstance(recorder.builder, Counting)
+    assert recorder.builder.n_long >= 400 - CREDIT
 
 
 def test_stream_that_repeats_itself_is_never_given_up() -> None:
     pieces = []
-    for number in range(10 * N_TRIES):
-        pieces += [spelled(chunk("a", id=str(number)))] * 6
+    for number in range(CREDIT):
+        pieces += [spelled(chunk("a", id=str(number)))] * 3 * LESSON
     _, recorder = recorded(pieces, True)
     assert recorder.stencils is not None
-    assert recorder.stencils.tries > 0
+    assert recorder.stencils.credit > 0
     assert isinstance(recorder.builder, Counting)
-    assert recorder.builder.n_long < 2 * 10 * N_TRIES
+    assert recorder.builder.n_long < 2 * CREDIT
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\n\n", b"b\n\n"])).map(b"".join), st.booleans())

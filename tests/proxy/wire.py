@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import h11
 
 from proxy.config import parse_upstream
+from proxy.connection import ClientConnection
 from proxy.http1 import ResponseHead
-from proxy.server import ClientConnection, ClientGone, Request, Server
+from proxy.request import ClientGone, Request
+from proxy.server import Server
 from proxy.upstream import UpstreamConnection, UpstreamPool
 
 REFUSED = "refused"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxy.connection import LINGER_S
 from proxy.http1 import MAX_HEAD_BYTES
-from proxy.server import LINGER_S
 from tests.proxy.conftest import as_chunk, chunked_head, completion, delta, json_answer, sse
 from tests.proxy.conftest import whole_answer as answer_bytes
 from tests.proxy.faults.client import Answer, Client, request_bytes
