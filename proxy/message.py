@@ -33,6 +33,7 @@ from proxy.choice import (
 LIMIT_CHARS = 64 * 1024 * 1024
 MAX_TOOL_CALLS = 4096
 N_PROBLEMS = 8
+MAX_BAD_BYTES = 256 * 1024
 TEXT_FIELDS = frozenset({"content", "reasoning_content", "reasoning", "reasoning_summary"})
 TOP_FIELDS = frozenset({"choices", "model", "usage", "error"})
 MISSING = object()
@@ -83,6 +84,8 @@ class MessageBuilder:
         """Chunks that are not what the protocol says."""
         self.last_malformed = -1
         self.problems: list[str] = []
+        self.bad: list[bytes] = []
+        """What could not be parsed, the first few."""
         self.error: Any = None
         """The server's `error` object, when a chunk or the body carried one."""
         self.choices: dict[int, Choice] = {}
@@ -278,10 +281,12 @@ class MessageBuilder:
         if len(self.problems) < N_PROBLEMS:
             self.problems.append(problem)
 
-    def unreadable(self, problem: str) -> None:
-        """Note a chunk that could not even be parsed."""
+    def unreadable(self, data: bytes, error: Exception) -> None:
+        """Note a chunk that could not even be parsed; the first few are kept."""
         self.n_added += 1
-        self.report(problem)
+        self.report(f"{type(error).__name__}: {error}"[:200])
+        if len(self.bad) < N_PROBLEMS:
+            self.bad.append(data[:MAX_BAD_BYTES])
 
     def message(self) -> Message:
         """Return the message so far: the first choice, the others whole under extra."""

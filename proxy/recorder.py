@@ -30,7 +30,6 @@ from typing import Any, NamedTuple
 from proxy.config import ProxyConfig
 from proxy.decode import Decoder, decode
 from proxy.exchange import SCHEMA_VERSION, Outcome
-from proxy.gaps import Gaps
 from proxy.http1 import Headers, RequestHead
 from proxy.message import Message, MessageBuilder
 from proxy.plain import plain_message
@@ -38,12 +37,11 @@ from proxy.record_line import Raw, error_text, line_of
 from proxy.redact import Redactor, redactor_for
 from proxy.request_view import RequestView, view_request, without_body
 from proxy.shapes import CHAT, MARK_CHARS, answers_one_prompt, shape_of
-from proxy.sse import DONE, SSEParser
-from proxy.stencil import Stencils, counted
+from proxy.sse import DONE
+from proxy.stream import StreamReader
 from proxy.wire_json import is_json, parse_json
 
 MAX_ID_CHARS = 512
-N_BAD_EVENTS = 8
 PROCESS_ID = os.urandom(12).hex()
 NUMBERS = itertools.count(1)
 STREAM_RATIO = 1000
@@ -119,8 +117,7 @@ class Recorder:
         self.n_parsed = 0
         self.decoder: Decoder | None = None  # only for an answer that is packed
         self.problem: str | None = None
-        self.parser: SSEParser | None = None
-        self.stencils: Stencils | None = None  # only for a stream of chat chunks
+        self.stream: StreamReader | None = None
         self.builder = MessageBuilder(config.max_logged_bytes, self.shape.chat)
         self.plain_answer: Message | None = None
         self.body: list[bytes] = []
@@ -129,10 +126,6 @@ class Recorder:
         self.plain = False
         """Whether `[DONE]` is looked for in the bytes as they come."""
         self.near_end = False
-        self.first_piece_s: float | None = None
-        self.n_chunks = 0
-        self.gaps: Gaps | None = None
-        self.bad_events: list[bytes] = []
 
     @property
     def succeeded(self) -> bool:
@@ -155,9 +148,7 @@ class Recorder:
         limit = self.config.max_logged_bytes
         streamed = found.get(b"content-type", b"").lower().lstrip().startswith(b"text/event-stream")
         if streamed:
-            self.parser = SSEParser(limit)
-            self.gaps = Gaps()
-            self.stencils = None if self.reader else Stencils(self.builder)
+            self.stream = StreamReader(self.builder, self.reader, limit)
         encoding = found.get(b"content-encoding", b"").decode("latin-1")
         if encoding:
             decoder = Decoder(encoding, limit, STREAM_RATIO if streamed else 0)
@@ -176,7 +167,7 @@ class Recorder:
         self.n_bytes += len(chunk)
         if self.n_bytes >= self.expected_bytes:
             return True
-        if self.parser is None:
+        if self.stream is None:
             return False
         if self.plain and DONE not in chunk and not self.tail and chunk.endswith(b"\n"):
             return False  # as most pieces: no end in it, and no part of one at its own end
@@ -198,8 +189,8 @@ class Recorder:
 
     def has_ended(self) -> bool:
         """Tell whether the stream says that it is whole."""
-        assert self.parser is not None
-        if self.parser.done:
+        assert self.stream is not None
+        if self.stream.done:
             return True
         if self.reader is None or not self.reader.ended:
             return False
@@ -215,17 +206,14 @@ class Recorder:
         pending, self.pending = self.pending, []
         self.n_parsed = self.n_bytes
         pieces = pending if self.decoder is None else self.unpacked(self.decoder, pending)
-        if self.parser is None:
+        if self.stream is None:
             for _, data in pieces:
                 self.keep_body(data)
-        elif self.stencils is None or self.stencils.credit <= 0:
-            feed = self.parser.feed
-            self.take_events((at, feed(data)) for at, data in pieces)
         elif self.decoder is None:
-            self.take_pieces(pending, self.parser, self.stencils)
+            self.stream.feed(pending)
         else:
             for piece in pieces:
-                self.take_pieces([piece], self.parser, self.stencils)
+                self.stream.feed([piece])
         if self.decoder is not None:
             self.problem = self.decoder.problem or self.problem
 
@@ -245,71 +233,6 @@ class Recorder:
         self.body_left -= len(data)
         self.body.append(data)
 
-    def take_pieces(
-        self, pieces: list[tuple[float, bytes]], parser: SSEParser, stencils: Stencils
-    ) -> None:
-        """Merge pieces of a stream: at once where all events are alike, else in parts.
-
-        What is left in the end are single events that are not, or parts of one.
-        """
-        waiting = [pieces] if pieces else []
-        while waiting:
-            pieces = waiting.pop()
-            stencil = stencils.find(pieces[0][1], pieces[-1][1])
-            if stencil is not None and stencils.credit > 0 and parser.between_events:
-                block = b"".join([data for _, data in pieces])
-                small = len(block) <= parser.max_event_bytes
-                texts = stencils.merge(stencil, block) if small else None
-                if texts is not None:
-                    self.count_pieces(counted(pieces, texts))
-                    continue
-            at, data = pieces[0]
-            if stencils.credit <= 0:
-                self.take_events((at, parser.feed(data)) for at, data in pieces)
-            elif len(pieces) > 1:
-                stencils.credit -= 1
-                middle = len(pieces) // 2
-                waiting += [pieces[middle:], pieces[:middle]]
-            elif parts := stencils.parts(data, parser.between_events):
-                stencils.credit -= 1
-                waiting += [[(at, parts[1])], [(at, parts[0])]]
-            else:
-                self.take_events([(at, parser.feed(data))])
-
-    def take_events(self, arrivals: Iterable[tuple[float, list[bytes]]]) -> None:
-        """Merge SSE events, given with the time at which they arrived."""
-        add, reader, stencils = self.builder.add, self.reader, self.stencils
-        times: list[float] = []
-        for at, events in arrivals:
-            for event in events:
-                try:
-                    chunk = parse_json(event)
-                except (ValueError, RecursionError) as error:
-                    if event.strip() != DONE:
-                        self.unreadable(event, error)
-                    continue
-                if reader is not None:
-                    chunk = reader(chunk)
-                if add(chunk, len(event)):
-                    times.append(at)
-                    if stencils is not None and stencils.credit > 0:
-                        stencils.learn(event)
-        self.count_pieces(times)
-
-    def count_pieces(self, times: list[float]) -> None:
-        """Note when pieces of the answer arrived."""
-        if times and self.gaps is not None:
-            self.n_chunks += len(times)
-            if self.first_piece_s is None:
-                self.first_piece_s = times[0] - self.started
-            self.gaps.pieces(times)
-
-    def unreadable(self, data: bytes, error: Exception) -> None:
-        """Keep the bytes of what is no JSON, the first few times."""
-        self.builder.unreadable(f"{type(error).__name__}: {error}"[:200])
-        if len(self.bad_events) < N_BAD_EVENTS:
-            self.bad_events.append(data[: 4 * self.config.max_raw_chars])
-
     def finish(self, ending: Ending, error: str | None = None) -> bytes:
         """Close the recorder and return the record's line."""
         self.open = False
@@ -323,7 +246,7 @@ class Recorder:
             extra["query"] = redactor.query(query, secrets)
         raw = Raw(redactor, secrets, self.config.max_raw_chars)
         cut = ending is not Ending.ENDED
-        extra |= self.close_stream(cut, raw) if self.parser else self.close_body(cut, raw)
+        extra |= self.close_stream(cut, raw) if self.stream else self.close_body(cut, raw)
         message = self.plain_answer or self.builder.message()
         judged = (Outcome(ending.value), error) if cut else self.judge(secrets)
         row = self.row(request, message, judged, extra)
@@ -342,6 +265,8 @@ class Recorder:
         failure = {} if self.builder.error is None else {"error": self.builder.error}
         request_id = self.headers.get(b"x-request-id", b"").decode("latin-1").strip()
         duration_s = self.clock() - self.started
+        stream = self.stream
+        first_at = stream.first_at if stream else None
         return {
             "schema": SCHEMA_VERSION,
             "request_id": request_id[:MAX_ID_CHARS] or made_up_id(),
@@ -362,10 +287,10 @@ class Recorder:
             "reasoning_state": first.reasoning_state,
             "finish_reason": first.finish_reason,
             "usage": message.usage,
-            "ttft_s": None if self.first_piece_s is None else round(self.first_piece_s, 6),
+            "ttft_s": None if first_at is None else round(first_at - self.started, 6),
             "duration_s": round(duration_s, 6),
-            "n_chunks": self.n_chunks,
-            "gaps_s": self.gaps.summary() if self.gaps else None,
+            "n_chunks": stream.n_chunks if stream else 0,
+            "gaps_s": stream.gaps.summary() if stream else None,
             "request_bytes": self.n_request_bytes,
             "response_bytes": self.n_bytes,
             "outcome": judged[0].value,
@@ -374,21 +299,22 @@ class Recorder:
         }
 
     def close_stream(self, cut: bool, raw: Raw) -> dict[str, Any]:
-        """End the SSE parser; return what the record keeps beside the message."""
-        assert self.parser is not None
+        """End the stream; return what the record keeps beside the message."""
+        stream, builder = self.stream, self.builder
+        assert stream is not None
         extra: dict[str, Any] = {}
-        cut = cut or not (self.parser.done or self.builder.finished)
-        for event in self.parser.close():
+        cut = cut or not (stream.done or builder.finished)
+        for event in stream.rest():
             if cut and not is_json(event):
                 extra["partial"] = raw(event)  # cut inside an event: not the server's mistake
             else:
-                self.take_events([(self.clock(), [event])])
-        if self.parser.n_oversized:
-            extra["log_dropped_events"] = self.parser.n_oversized
-        if self.builder.n_malformed:
-            extra["n_malformed_events"] = self.builder.n_malformed
-        if self.bad_events:
-            extra["raw"] = [raw(event) for event in self.bad_events]
+                stream.take_events([(self.clock(), [event])])
+        if stream.n_oversized:
+            extra["log_dropped_events"] = stream.n_oversized
+        if builder.n_malformed:
+            extra["n_malformed_events"] = builder.n_malformed
+        if builder.bad:
+            extra["raw"] = [raw(event) for event in builder.bad]
         return extra
 
     def close_body(self, cut: bool, raw: Raw) -> dict[str, Any]:
@@ -403,7 +329,7 @@ class Recorder:
                 value = parse_json(body)
             except (ValueError, RecursionError) as error:
                 if not cut:
-                    self.unreadable(body, error)
+                    self.builder.unreadable(body, error)
         if value is not None:
             self.merge_answer(value, len(body))
         an_answer = self.plain_answer is not None or bool(self.builder.choices)
@@ -431,11 +357,11 @@ class Recorder:
             return Outcome.COMPLETE, f"not read for the log: {self.problem}"
         if builder.problems:
             return Outcome.MALFORMED, builder.problems[0]
-        if self.parser is None:
+        if self.stream is None:
             if builder.choices:
                 return Outcome.COMPLETE, None
             return Outcome.MALFORMED, "the answer has no choices"
-        if self.parser.done or builder.finished:
+        if self.stream.done or builder.finished:
             return Outcome.COMPLETE, None
         return Outcome.UPSTREAM_CUT, "the stream ended without [DONE] and without a finish_reason"
 
@@ -448,7 +374,7 @@ class Recorder:
             truncated=row["finish_reason"] == "length",
             has_reasoning=has_reasoning,
             completion_tokens=completion_tokens(row),
-            n_chunks=self.n_chunks,
+            n_chunks=row["n_chunks"],
             ttft_s=row["ttft_s"],
             duration_s=row["duration_s"],
             malformed_events=self.builder.n_malformed,

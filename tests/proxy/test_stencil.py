@@ -45,8 +45,9 @@ def recorded(
     recorder.started_at = "t"
     recorder.builder = Counting(config.max_logged_bytes)
     recorder.begin(200, SSE)
+    assert recorder.stream is not None
     if not quick:
-        recorder.stencils = None
+        recorder.stream.stencils = None
     for piece in pieces:
         recorder.receive(piece)
         recorder.digest()
@@ -61,10 +62,10 @@ def assert_same(pieces: list[bytes], config: ProxyConfig = CONFIG) -> None:
     assert recorded(pieces, True, config)[0] == recorded(pieces, False, config)[0]
     for name in ("n_added", "left", "n_dropped_chars", "n_malformed", "problems", "usage"):
         assert getattr(fast.builder, name) == getattr(slow.builder, name)
-    assert fast.parser is not None
-    assert slow.parser is not None
+    assert fast.stream is not None
+    assert slow.stream is not None
     for name in ("done", "pieces", "data", "at_start", "after_cr", "skipping", "n_oversized"):
-        assert getattr(fast.parser, name) == getattr(slow.parser, name)
+        assert getattr(fast.stream.parser, name) == getattr(slow.stream.parser, name)
 
 
 def chunk(text: Any, name: str = "content", index: Any = 0, **more: Any) -> dict[str, Any]:
@@ -328,8 +329,9 @@ def test_stream_that_never_repeats_itself_is_given_up(events: list[bytes], joine
     pieces = [b"".join(events)] if joined else events
     assert_same(pieces)
     _, recorder = recorded(pieces, True)
-    assert recorder.stencils is not None
-    assert recorder.stencils.credit <= 0
+    assert recorder.stream is not None
+    assert recorder.stream.stencils is not None
+    assert recorder.stream.stencils.credit <= 0
     assert isinstance(recorder.builder, Counting)
     assert recorder.builder.n_long >= 400 - CREDIT
 
@@ -339,8 +341,9 @@ def test_stream_that_repeats_itself_is_never_given_up() -> None:
     for number in range(CREDIT):
         pieces += [spelled(chunk("a", id=str(number)))] * 3 * LESSON
     _, recorder = recorded(pieces, True)
-    assert recorder.stencils is not None
-    assert recorder.stencils.credit > 0
+    assert recorder.stream is not None
+    assert recorder.stream.stencils is not None
+    assert recorder.stream.stencils.credit > 0
     assert isinstance(recorder.builder, Counting)
     assert recorder.builder.n_long < 2 * CREDIT
 
