@@ -56,7 +56,6 @@ UNKNOWN = 2**62
 """More bytes than any answer has."""
 MAX_LENGTH_DIGITS = 18
 N_TAIL = len(DONE) - 1
-TOKEN_FIELDS = ("completion_tokens", "output_tokens")
 
 
 class Ending(StrEnum):
@@ -105,7 +104,6 @@ class Recorder:
         self.route: str | None = None
         self.open = True
         self.facts: Facts | None = None
-        self.headers = named(head.headers)
         self.request_body = bytearray()
         self.n_request_bytes = 0
         self.shape = shape_of(head.method, head.target) or CHAT
@@ -263,7 +261,7 @@ class Recorder:
         """Return the record: the fields of Exchange in their order."""
         first = message.first
         failure = {} if self.builder.error is None else {"error": self.builder.error}
-        request_id = self.headers.get(b"x-request-id", b"").decode("latin-1").strip()
+        request_id = b"".join(self.head.values(b"x-request-id")[-1:]).decode("latin-1")
         duration_s = self.clock() - self.started
         stream = self.stream
         first_at = stream.first_at if stream else None
@@ -383,10 +381,10 @@ class Recorder:
     def decoded_request(self) -> tuple[bytes, str | None]:
         """Return the request's body and what is wrong with it, if anything."""
         body = bytes(self.request_body)
-        encoding = self.headers.get(b"content-encoding")
-        if encoding is None:
+        codings = b",".join(self.head.values(b"content-encoding"))
+        if not codings:
             return body, None
-        return decode(body, encoding.decode("latin-1"), self.config.max_logged_bytes)
+        return decode(body, codings.decode("latin-1"), self.config.max_logged_bytes)
 
     def request_value(self) -> Any:
         """Return the request's JSON value, None where it has none."""
@@ -435,8 +433,11 @@ def named(headers: Headers) -> dict[bytes, bytes]:
 def completion_tokens(row: dict[str, Any]) -> int | None:
     """Return how many tokens the server says it generated (`tokens_predicted` is llama.cpp's)."""
     usage = row["usage"] or {}
-    found = [usage.get(name) for name in TOKEN_FIELDS]
-    for value in (*found, row["extra"].get("tokens_predicted")):
+    for value in (
+        usage.get("completion_tokens"),
+        usage.get("output_tokens"),
+        row["extra"].get("tokens_predicted"),
+    ):
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
     return None

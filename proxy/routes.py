@@ -4,7 +4,7 @@ Owns that choice. Refuses to own connections (upstream) and the reading of optio
 
     table = RouteTable(config)
     found = table.by_path(b"/student/v1/chat/completions")   # Found(route, b"/v1/chat/completions")
-    replica = found.route.choose(now)
+    replica = found.route.by_load(time.monotonic())[0]
 
 A path that begins with a route's name goes there without it. Of other requests those with a `model`
 go to the route of that name. What is left goes to the `--upstream` servers, or to the only route

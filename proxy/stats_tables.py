@@ -89,15 +89,18 @@ def print_stats(made: dict[str, Any], console: Console) -> None:
     if len(rows) != 1:
         rows.append(made["all"] | {"name": "all"})
     states = {name.replace("_", "\n"): state_count(name) for name in state_names(made["groups"])}
-    for title, columns in (
-        ("Exchanges, and percent of them", ENDINGS),
-        ("Complete ones: percent, and states of reasoning", ANSWERS | states),
-        ("Seconds", SPEED),
-        ("Completion tokens and bytes", AMOUNTS),
+    for number, (title, columns) in enumerate(
+        (
+            ("Exchanges, and percent of them", ENDINGS),
+            ("Complete ones: percent, and states of reasoning", ANSWERS | states),
+            ("Seconds", SPEED),
+            ("Completion tokens and bytes", AMOUNTS),
+        )
     ):
+        if number:
+            console.print()
         console.print(Text(title, style="bold"))
         console.print(table_of(made["by"], columns, rows, console.encoding))
-        console.print()
 
 
 def state_count(name: str) -> Callable[[Row], str]:

@@ -122,7 +122,8 @@ def columns_of(stream: TextIO) -> int:
 def describe(ledger: Ledger, log: LogState) -> str:
     """Return the line. What is broken comes first, so that a narrow terminal shows it."""
     rate, partial = ledger.rate.read()
-    parts = [f"{ledger.n_requests:,} requests", f"{ledger.in_flight:,} in flight"]
+    noun = "request" if ledger.n_requests == 1 else "requests"
+    parts = [f"{ledger.n_requests:,} {noun}", f"{ledger.in_flight:,} in flight"]
     parts.append(f"{'>=' if partial else ''}{DASH if rate is None else f'{rate:,.0f}'} tokens/s")
     parts.append(f"truncated {percent(ledger.share(ledger.n_truncated))}")
     parts.append(f"think {percent(ledger.share(ledger.n_reasoning))}")

@@ -17,8 +17,8 @@ from proxy.tail import ended_at
 from proxy.text import fitted
 
 PIPED_WIDTH = 160
-NARROW = 110
-"""Below this many cells the request id is left out."""
+NARROW = 120
+"""Below this many cells there are fewer columns, or none of the answer could be read."""
 SMALLEST_ANSWER = 8
 MISSING = "-"
 
@@ -34,25 +34,30 @@ class Column(NamedTuple):
 
 COLUMNS = (
     Column("time", 8),
-    Column("model", 12),
+    Column("model", 20),
     Column("code", 4, right=True),
     Column("outcome", 14),
     Column("finish", 6),
     Column("tokens", 6, right=True),
     Column("ttft", 5, right=True),
     Column("took", 6, right=True),
+    Column("request id", 24, keep_end=True),
 )
-WIDE_MODEL = Column("model", 20)
-REQUEST_ID = Column("request id", 24, keep_end=True)
+NARROW_COLUMNS = (
+    Column("time", 8),
+    Column("model", 12),
+    Column("code", 4, right=True),
+    Column("outcome", 15),  # with the finish reason behind it: "complete length"
+    Column("tokens", 6, right=True),
+    Column("took", 6, right=True),
+)
 
 
 class TailLine:
     """The layout for a terminal of some width; one below 80 wraps."""
 
     def __init__(self, width: int) -> None:
-        self.columns: tuple[Column, ...] = COLUMNS
-        if width >= NARROW:
-            self.columns = (COLUMNS[0], WIDE_MODEL, *COLUMNS[2:], REQUEST_ID)
+        self.columns = COLUMNS if width >= NARROW else NARROW_COLUMNS
         used = sum(column.width + 1 for column in self.columns)
         self.answer = Column("answer", max(SMALLEST_ANSWER, width - used))
 
@@ -65,19 +70,21 @@ class TailLine:
         """Return the line of an exchange."""
         ended = ended_at(exchange)
         tokens = completion_tokens(exchange)
-        cells = [
-            f"{ended:%H:%M:%S}" if ended else MISSING,
-            model_of(exchange),
-            MISSING if exchange.status is None else f"{exchange.status:d}"[:4],
-            exchange.outcome,
-            exchange.finish_reason or MISSING,
-            MISSING if tokens is None else str(tokens),
-            short(exchange.ttft_s),
-            short(exchange.duration_s),
-        ]
-        if REQUEST_ID in self.columns:
-            cells.append(exchange.request_id)
-        return self.line([*cells, text_of(exchange)])
+        outcome = exchange.outcome
+        if self.columns is NARROW_COLUMNS:
+            outcome = f"{outcome} {exchange.finish_reason or ''}"
+        cells = {
+            "time": f"{ended:%H:%M:%S}" if ended else MISSING,
+            "model": model_of(exchange),
+            "code": MISSING if exchange.status is None else f"{exchange.status:d}"[:4],
+            "outcome": outcome,
+            "finish": exchange.finish_reason or MISSING,
+            "tokens": MISSING if tokens is None else str(tokens),
+            "ttft": short(exchange.ttft_s),
+            "took": short(exchange.duration_s),
+            "request id": exchange.request_id,
+        }
+        return self.line([*(cells[column.name] for column in self.columns), text_of(exchange)])
 
     def line(self, cells: list[str]) -> str:
         """Return the cells in their columns."""

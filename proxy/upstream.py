@@ -11,8 +11,8 @@ the choice of a server (routes), the log and the client's side.
     while piece := await response.body.get(): ...
     pool.release(connection)
 
-Why not a library: of the CPU time that one request may cost here (three times nginx's), httpx2 and
-aiohttp take several times the whole; `benchmarks/proxy.py` has the figures. Nothing is added,
+Why not a library: an HTTP client such as httpx2 or aiohttp takes several times the CPU time that a
+request costs in this whole proxy; `benchmarks/proxy.py` has the figures. Nothing is added,
 followed, remembered or taken from the environment: no user-agent, no redirects, no cookies, no
 proxies. A request is never sent twice but for one case, see `may_repeat`.
 """

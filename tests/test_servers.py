@@ -108,12 +108,12 @@ def running(kind: str, folder: Path, *flags: str, opens_think: bool = False) -> 
             env=environ,
             stdout=log,
             stderr=log,
+            cwd=folder,  # transformers takes a folder below it for the name of a model
             start_new_session=True,
         )
     try:
         wait_until_up(f"http://127.0.0.1:{port}/health", process, folder / "server.log")
-        name = str(model) if kind == "transformers" else "tiny"
-        yield Running(kind, f"http://127.0.0.1:{port}", name, process)
+        yield Running(kind, f"http://127.0.0.1:{port}", model.name, process)
     finally:
         end(process)
 
@@ -250,8 +250,14 @@ def test_two_runs_through_the_proxy_join_their_logs_and_repeat_themselves(
         assert exchange.finish_reason == record["finish_reason"]
         assert usage["completion_tokens"] == record["completion_tokens"] <= SAMPLED["max_tokens"]
         assert (exchange.ttft_s is not None) is bool(exchange.content)  # some end before any text
+        assert (exchange.gaps_s is not None) is (exchange.n_chunks > 1)
+        assert exchange.reasoning_state == record["state"]
     assert "length" in {record["finish_reason"] for record in streamed.records}
     assert {e.content for e in exchanges.values()} == set(streamed.texts.values())
+    for exchange in logged(tmp_path / "log", "whole").values():
+        assert (exchange.ttft_s, exchange.gaps_s, exchange.n_chunks) == (None, None, 0)
+        assert exchange.request_bytes > 0
+        assert exchange.response_bytes > len((exchange.content or "").encode())
     manifest = streamed.manifest()
     assert manifest["server"]["kind"] == served.kind
     assert (manifest["server"]["version"] is None) is (served.kind == "transformers")
@@ -266,6 +272,29 @@ def test_a_report_on_two_runs_finds_every_exchange(served: Running, tmp_path: Pa
         assert run.code == 0, run.stderr
     base, student = tmp_path / "runs" / "base", tmp_path / "runs" / "student"
     (found,) = report(base, student)["tasks"]
+    joined = {(row["baseline_logged"], row["candidate_logged"]) for row in found["volume"]}
+    assert joined == {(N_DOCS, N_DOCS)}
+
+
+def test_two_proxies_with_routes_share_a_log_of_many_compressed_segments(
+    served: Running, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    routes = {"base": ("elsewhere", "student"), "student": ("elsewhere", served.model)}
+    for name, (other, route) in routes.items():
+        flags = ("--log", str(log), "--rotate-time", "1s", "--route", f"{other}=http://127.0.0.1:9")
+        with server("proxy", *flags, "--route", f"{route}={served.url}") as url:
+            # the first is asked by its path, the second by the name of the model
+            root = f"{url}/{route}" if name == "base" else url
+            run = evaluate(root, name, tmp_path, model=served.model, **SAMPLED)
+        assert run.code == 0, run.stderr
+        assert {e.route for e in logged(log, name).values()} == {route}
+    assert len(list(log.glob("*.jsonl.zst"))) > 2
+    assert not list(log.glob("*.jsonl"))
+    arms = [str(tmp_path / "runs" / name) for name in routes]
+    command = [sys.executable, "-m", "analysis", "compare", *arms, "--log", str(log)]
+    done = subprocess.run([*command, "--json", "-"], capture_output=True, check=True, cwd=REPO)
+    (found,) = json.loads(done.stdout)["tasks"]
     joined = {(row["baseline_logged"], row["candidate_logged"]) for row in found["volume"]}
     assert joined == {(N_DOCS, N_DOCS)}
 
@@ -341,7 +370,9 @@ def test_reasoning_that_vllm_sends_apart_is_kept(
     assert "reasoning" in {e.reasoning_source for e in exchanges.values()}
     for row in run.rows:
         exchange = exchanges[row["samples"][0]["request_id"]]
+        assert exchange.reasoning_state == row["samples"][0]["state"]
         if exchange.reasoning:
+            assert exchange.reasoning_state == "server_split"
             text = row["resps"][0][0]
             assert text.startswith(f"<think>{exchange.reasoning}")
             assert text.endswith(exchange.content or "")

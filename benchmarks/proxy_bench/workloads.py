@@ -123,6 +123,11 @@ def head(status: str, fields: str) -> bytes:
     ).encode()
 
 
+def completion_id(variant: int) -> str:
+    """Return an id as servers make them."""
+    return f"chatcmpl-{random.Random(variant).randbytes(16).hex()}"
+
+
 def words(workload: Workload, variant: int) -> list[str]:
     """Return enough words of prose for a workload, another text in each variant."""
     chosen, known = random.Random(f"{workload.name} {variant}"), PROSE.split()
@@ -138,7 +143,7 @@ def unstreamed(workload: Workload, variant: int) -> Answer:
     message: dict[str, Any] = {"role": "assistant", "content": text}
     body = json.dumps(
         {
-            "id": f"chatcmpl-{variant:032x}",
+            "id": completion_id(variant),
             "object": "chat.completion",
             "created": CREATED,
             "model": workload.name,
@@ -178,7 +183,7 @@ def merged(pieces: list[bytes]) -> list[bytes]:
 def event(workload: Workload, variant: int, delta: dict[str, str], finish: str | None) -> bytes:
     """Return one event of a chat stream, some 200 bytes."""
     chunk = {
-        "id": f"chatcmpl-{variant:032x}",
+        "id": completion_id(variant),
         "object": "chat.completion.chunk",
         "created": CREATED,
         "model": workload.name,

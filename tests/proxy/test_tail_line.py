@@ -18,7 +18,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("width", [80, 109, 110, 160])
+@pytest.mark.parametrize("width", [80, 119, 120, 160])
 @pytest.mark.parametrize("fields", [{}, WORDS, {"usage": {"completion_tokens": 10**9}}])
 def test_no_line_is_wider_than_the_terminal_and_columns_stay(
     width: int, fields: dict[str, Any]
@@ -27,7 +27,7 @@ def test_no_line_is_wider_than_the_terminal_and_columns_stay(
     line = layout.of(exchange(1, **fields))
     assert cell_len(line) <= width
     assert cell_len(line[: line.index("complete")]) == layout.head.index("outcome")
-    assert ("request id" in layout.head) == (width >= 110)
+    assert ("request id" in layout.head) == (width >= 120)
 
 
 @given(st.text(st.characters(exclude_categories=())), st.integers(1, 40), st.booleans())
@@ -57,3 +57,11 @@ def test_the_answer_is_what_the_exchange_brought(fields: dict[str, Any], begins:
 
 def test_the_model_is_shown_without_its_owner() -> None:
     assert " Qwen3-8B " in TailLine(80).of(exchange(1, model_requested="Qwen/Qwen3-8B"))
+
+
+def test_a_narrow_terminal_shows_the_finish_reason_behind_the_outcome_and_some_of_the_answer() -> (
+    None
+):
+    made = TailLine(80).of(exchange(1, finish_reason="length", content="word " * 9))
+    assert " complete length " in made
+    assert made.endswith(" word word word word wo…")
