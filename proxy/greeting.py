@@ -1,8 +1,8 @@
 """What the proxy says when it starts: what to paste into lm_eval, and which servers are missing.
 
 Owns these lines, and the question to each server for the name of its model.
-Refuses to own forwarding (upstream): the question is bounded in time and size, and an answer of any
-kind, or none, delays nothing.
+Refuses to own connections (upstream): the question is bounded in time and size, and an answer of
+any kind, or none, delays nothing.
 
     await greet(config, Address("127.0.0.1", 8766))
     # --model_args base_url=http://127.0.0.1:8766/v1,model=Qwen/Qwen3-8B
@@ -17,14 +17,14 @@ import json
 import os
 import re
 import socket
-import ssl
 import sys
-from dataclasses import dataclass, field
-
-import httptools
+from typing import NamedTuple
 
 from proxy.config import Address, ProxyConfig, Route, Upstream
+from proxy.http1 import RequestHead, request_bytes
+from proxy.upstream import ConnectError, UpstreamConnection, UpstreamError, UpstreamPool
 
+MODELS_PATH = b"/v1/models"
 PROBE_S = 1.0
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_NAMED = 4
@@ -33,30 +33,13 @@ PLAIN_NAME = re.compile(r"[\w./:@+~-]{1,200}", re.ASCII)
 UNKNOWN = "NAME"
 
 
-@dataclass
-class Probe:
-    """What a server told of itself; also the parser's target."""
+class Probe(NamedTuple):
+    """What a server told of itself."""
 
+    models: list[str]
+    """Those that it lists, as far as their names are plain."""
     failure: str | None = None
     """Why no connection came about."""
-    body: bytearray = field(default_factory=bytearray)
-    whole: bool = False
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-
-    def on_message_complete(self) -> None:
-        self.whole = True
-
-    @property
-    def models(self) -> list[str]:
-        """The models it lists, as far as their names are plain."""
-        try:
-            listed = json.loads(self.body)["data"]
-            names = [row["id"] for row in listed]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return []
-        return [name for name in names if isinstance(name, str) and PLAIN_NAME.fullmatch(name)]
 
 
 async def greet(config: ProxyConfig, address: Address) -> None:
@@ -82,47 +65,45 @@ async def probe_all(config: ProxyConfig) -> dict[Upstream, Probe]:
 
 async def probe(upstream: Upstream) -> Probe:
     """Ask one server for its models; a failure to connect is told, any other is no news."""
-    found = Probe()
-    writer = None
+    pool = UpstreamPool(upstream, PROBE_S)
+    connection = None
     try:
-        async with asyncio.timeout(PROBE_S):
-            tls = ssl.create_default_context() if upstream.scheme == "https" else None
-            reader, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=tls)
-            with contextlib.suppress(OSError):
-                await ask_models(upstream, reader, writer, found)
-    except TimeoutError:
-        if writer is None:
-            found.failure = f"no connection within {PROBE_S:g} s"
-    except ConnectionError as error:
-        found.failure = os.strerror(error.errno) if error.errno else str(error)
-    except OSError as error:
-        found.failure = error.strerror or str(error)
+        async with asyncio.timeout(2 * PROBE_S):
+            connection = await pool.acquire()
+            return Probe(models_of(await ask_models(connection)))
+    except ConnectError as error:
+        return Probe([], error.reason)
+    except (UpstreamError, TimeoutError):
+        return Probe([])
     finally:
-        if writer is not None:
-            writer.transport.abort()
-    return found
+        if connection is not None:
+            connection.abort()
 
 
-async def ask_models(
-    upstream: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, found: Probe
-) -> None:
-    """Read the answer to GET /v1/models up to its end or the bound."""
-    target = f"{upstream.prefix}/v1/models"
-    writer.write(
-        f"GET {target} HTTP/1.1\r\nhost: {upstream.authority}\r\naccept: application/json\r\n"
-        "connection: close\r\n\r\n".encode("ascii")
-    )
-    parser = httptools.HttpResponseParser(found)
-    n_bytes = 0
-    while not found.whole and n_bytes < MAX_ANSWER_BYTES:
-        data = await reader.read(MAX_ANSWER_BYTES)
-        n_bytes += len(data)
-        if not data:
-            return
-        try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return
+async def ask_models(connection: UpstreamConnection) -> bytes:
+    """Return the answer to GET /v1/models, or as much of it as is looked at.
+
+    Raises:
+        UpstreamError: it breaks off.
+    """
+    pool = connection.pool
+    head = RequestHead("GET", MODELS_PATH, [(b"Accept", b"application/json")])
+    connection.begin(head.method)
+    connection.write(request_bytes(head, pool.prefix + head.target, pool.authority))
+    response = await connection.response(PROBE_S)
+    body = b""
+    while len(body) < MAX_ANSWER_BYTES and (piece := await response.body.get()):
+        body += piece
+    return body
+
+
+def models_of(body: bytes) -> list[str]:
+    """Return the plain names that a list of models holds."""
+    try:
+        names = [row["id"] for row in json.loads(body)["data"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
+    return [name for name in names if isinstance(name, str) and PLAIN_NAME.fullmatch(name)]
 
 
 def paste_line(route: Route, probes: list[Probe], root: str) -> str:

@@ -47,6 +47,10 @@ class UpstreamError(Exception):
 class ConnectError(UpstreamError):
     """No connection came about, so that nothing was sent: another replica may be asked."""
 
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"upstream {url}: cannot connect: {reason}")
+        self.reason = reason
+
 
 @dataclass(frozen=True)
 class Response:
@@ -316,11 +320,11 @@ class UpstreamPool:
                     lambda: UpstreamConnection(self), upstream.host, upstream.port, ssl=self.tls
                 )
         except TimeoutError as error:
-            words = f"no connection within {self.connect_timeout_s:g} s"
-            raise ConnectError(f"upstream {upstream.url}: {words}") from error
+            reason = f"no connection within {self.connect_timeout_s:g} s"
+            raise ConnectError(upstream.url, reason) from error
         except (OSError, ValueError) as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise ConnectError(f"upstream {upstream.url}: cannot connect: {words}") from error
+            words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise ConnectError(upstream.url, " ".join(words.split())) from error
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:

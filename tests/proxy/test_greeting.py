@@ -164,7 +164,7 @@ def test_the_question_is_one_plain_get() -> None:
 
     uvloop.run(greeting(noting, "{url}/api r={url}/api"))  # one server, however often it stands
     (head,) = heads
-    assert head.startswith(b"GET /api/v1/models HTTP/1.1\r\nhost: 127.0.0.1:")
+    assert head.startswith(b"GET /api/v1/models HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 @pytest.mark.parametrize("say", [check, lambda config: greet(config, HERE)])
