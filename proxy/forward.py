@@ -361,7 +361,8 @@ class Forwarding:
             words = problem.strerror or str(problem)
             reason = f"the exchange log {gateway.log.path} cannot be written: {words}"
             if gateway.ledger.failed(reason):
-                print(f"distill-proxy: {reason}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # stderr may be on the same full disk
+                    print(f"distill-proxy: {reason}", file=sys.stderr, flush=True)
             if gateway.on_log_failure is OnLogFailure.PASS:
                 return True
             if not self.request.started and not self.request.gone:

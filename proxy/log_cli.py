@@ -109,10 +109,11 @@ def tail(paths: tuple[str, ...], lines: int, follow: bool, as_json: bool) -> Non
         else:
             echo(layout.of(record.exchange))
 
-    if not as_json:
-        echo(layout.head)
     try:
-        for record in log.latest(lines):
+        latest = log.latest(lines)
+        if not as_json:
+            echo(layout.head)
+        for record in latest:
             show(record)
         while follow:
             sys.stdout.flush()

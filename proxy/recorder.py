@@ -34,7 +34,7 @@ from proxy.http1 import Headers, RequestHead
 from proxy.message import Message, MessageBuilder
 from proxy.plain import plain_message
 from proxy.record_line import Raw, error_text, line_of
-from proxy.redact import Redactor, redactor_for
+from proxy.redact import Redactor, redactor_for, without_echoes
 from proxy.request_view import RequestView, view_request, without_body
 from proxy.shapes import CHAT, MARK_CHARS, answers_one_prompt, shape_of
 from proxy.sse import DONE
@@ -248,6 +248,10 @@ class Recorder:
         message = self.plain_answer or self.builder.message()
         judged = (Outcome(ending.value), error) if cut else self.judge(secrets)
         row = self.row(request, message, judged, extra)
+        for name in ("request_id", "model_requested", "model_served"):
+            if isinstance(text := row[name], str) and any(secret in text for secret in secrets):
+                row[name] = without_echoes(text, secrets)  # before it is cut, or counted by name
+        row["request_id"] = row["request_id"][:MAX_ID_CHARS]
         self.facts = self.count(row, message.first.has_reasoning)
         return line_of(row, secrets, redactor)
 
@@ -267,7 +271,7 @@ class Recorder:
         first_at = stream.first_at if stream else None
         return {
             "schema": SCHEMA_VERSION,
-            "request_id": request_id[:MAX_ID_CHARS] or made_up_id(),
+            "request_id": request_id or made_up_id(),
             "started_at": self.started_at,
             "endpoint": self.head.target.partition(b"?")[0].decode("latin-1"),
             "upstream": self.upstream,

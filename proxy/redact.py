@@ -1,8 +1,8 @@
 """What never reaches the log: keys, tokens, passwords and cookies.
 
 Owns which names mean a secret, and taking their values out of bodies, queries and raw text.
-Headers need no rule: the log holds none of them but x-request-id. Besides, every secret that a
-request carries is searched for in its whole record, since servers echo keys in error messages.
+Headers are not logged but for x-request-id. Besides, every secret that a request carries, in its
+headers too, is searched for in its whole record, since servers echo keys in error messages.
 
 Contained: Authorization, cookie and key headers; secret-looking names, and the names of `--redact`,
 in queries and JSON bodies at any depth; echoes of those values of at least 8 characters.
@@ -16,26 +16,42 @@ fields inside a text that is JSON itself, such as the arguments of a tool call.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 REDACTED = "[redacted]"
 MIN_ECHO_CHARS = 8
 """Shorter values ("EMPTY", "none") would be cut out of ordinary text."""
 SECRET_NAME = re.compile(
-    r"(?:^|_)(?:api_?keys?|secrets?|secret_key|access_key|private_key|passwd|password|passphrase"
-    r"|(?:access|auth|refresh|id|session|bearer|hf|api|security|csrf|sas)_?token"
+    r"(?:^|_)(?:secrets?|passwd|password|passphrase|jwt|connection_string"
+    r"|(?:api|secret|access|private|signing|encryption|subscription|master|account|service|openai"
+    r"|anthropic|azure|google|gemini|openrouter|groq|mistral|hf|wandb)_?keys?"
+    r"|(?:access|auth|refresh|id|session|bearer|hf|api|security|csrf|xsrf|sas|user|bot|private"
+    r"|github|gitlab|oauth|client|vault|wandb)_?token"
     r"|authorization|bearer|credentials?|cookies?)$"
-    r"|^(?:token|key|sig|pwd|pass|auth|apikey|session)$"
+    r"|^(?:token|key|sig|pwd|pass|auth|apikey|session|pat)$"
 )
+SECRET_PARAMETER = re.compile(
+    r"(?:keys?|secrets?|credentials?|token|signature|sig|password|jwt|auth)$|^code$|^cookie2$"
+)
+"""Of a header or in a query, where no name of sampling stands: `code` is a key of Azure's."""
+NO_SECRET_PARAMETER = frozenset({"idempotency_key", "sec_websocket_key"})
 RAW_NAME = re.compile(r'"((?:[^"\\]|\\.){1,64})"\s*:\s*')
 RAW_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"?|[^\s,"{}\[\]]*')
 RAW_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\]]')
-RAW_PAIR = re.compile(r"(^|[&?])([\w.%-]{1,64})=([^&\s]+)", re.ASCII)
+RAW_FIELD = re.compile(
+    r"""(?<![\w.-])([\w.-]{1,64})(\\*['"]?\s*:\s*)"""
+    r"""('(?:[^'\\\n]|\\.)*'?|"(?:[^"\\\n]|\\.)*"?|[^\s,{}\[\]'"][^\n,{}\[\]]*)"""
+)
+"""Of what is nearly JSON (Python's repr, YAML) or a copied header."""
+RAW_PART = re.compile(r'\b(name="([^"\r\n]{1,64})"\r?\n\r?\n)([^\r\n]+)')
+"""Of a form (`multipart/form-data`)."""
+RAW_PAIR = re.compile(r"(^|[&?;\s])([\w.%-]{1,64})=([^&\s]+)", re.ASCII)
 """Of a form (`application/x-www-form-urlencoded`), which no endpoint takes but clients send."""
 CONTAINERS = (dict, list)
 MAX_MEMO_CHARS = 64
@@ -67,6 +83,12 @@ class Redactor:
         secret = looks_secret(name) or self.is_named(name)
         self.remember(name, secret)
         return secret
+
+    def is_secret_parameter(self, name: str) -> bool:
+        """Tell whether a header, or a part of a query, stands for a secret."""
+        plain = plain_name(name)
+        loose = SECRET_PARAMETER.search(plain) and plain not in NO_SECRET_PARAMETER
+        return bool(loose) or self.is_secret(name)
 
     def remember(self, name: str | bytes, secret: bool) -> None:
         """Note whether a name is one of a secret."""
@@ -129,17 +151,32 @@ class Redactor:
     def query(self, query: str, found: set[str] | None = None) -> str:
         """Return a query string with the values of secret names replaced."""
         pairs = []
-        for pair in query.split("&"):
+        for pair in re.split("([&;])", query):
             name, equals, value = pair.partition("=")
-            if equals and self.is_secret(unquote_plus(name)):
+            if equals and self.is_secret_parameter(unquote_plus(name)):
                 if found is not None:
                     found.update((value, unquote_plus(value)))
                 value = REDACTED
             pairs.append(f"{name}{equals}{value}")
-        return "&".join(pairs)
+        return "".join(pairs)
 
     def raw(self, text: str, found: set[str] | None = None) -> str:
-        """Return text that may be cut-off JSON, or a form, with secret fields replaced."""
+        """Return text that may be cut-off JSON, or nearly JSON, or a form, without secrets."""
+
+        def replace_field(match: re.Match[str]) -> str:
+            value = match[3].strip("'\"\\\r")
+            if value in ("", "null", REDACTED) or not self.is_secret(match[1]):
+                return match[0]
+            if found is not None:
+                found.update((value, value.rpartition(" ")[2]))  # of "Bearer TOKEN"
+            return f"{match[1]}{match[2]}{REDACTED}"
+
+        def replace_part(match: re.Match[str]) -> str:
+            if not self.is_secret(match[2]):
+                return match[0]
+            if found is not None:
+                found.add(match[3])
+            return f"{match[1]}{REDACTED}"
 
         def replace_pair(match: re.Match[str]) -> str:
             if not self.is_secret(unquote_plus(match[2])):
@@ -148,7 +185,8 @@ class Redactor:
                 found.update((match[3], unquote_plus(match[3])))
             return f"{match[1]}{match[2]}={REDACTED}"
 
-        return RAW_PAIR.sub(replace_pair, self.raw_json(text, found))
+        text = RAW_FIELD.sub(replace_field, self.raw_json(text, found))
+        return RAW_PAIR.sub(replace_pair, RAW_PART.sub(replace_part, text))
 
     def raw_json(self, text: str, found: set[str] | None) -> str:
         """Return text that may be cut-off JSON with the values of secret fields replaced."""
@@ -174,7 +212,7 @@ class Redactor:
             if name in self.harmless:
                 continue
             if name not in self.harmful:
-                secret = self.is_secret(name.decode("latin-1"))
+                secret = self.is_secret_parameter(name.decode("latin-1"))
                 self.remember(name, secret)
                 if not secret:
                     continue
@@ -188,11 +226,21 @@ class Redactor:
 def header_secrets(value: bytes) -> frozenset[str]:
     """Return what is secret in the value of a secret header."""
     text = value.decode("latin-1")
-    token = text.partition(" ")[2].strip()  # of "Bearer TOKEN"
+    scheme, _, rest = text.partition(" ")
+    token = rest.strip()  # of "Bearer TOKEN"
     if len(token) >= MIN_ECHO_CHARS and " " not in token and ";" not in text:
-        return frozenset({token})
-    cookies = {piece.partition("=")[2] for piece in text.split(";")}
-    return frozenset({text, token, *cookies} - {""})
+        return frozenset({token, *(basic_secrets(token) if scheme.lower() == "basic" else ())})
+    pieces = {piece.partition("=")[2].strip('"') for piece in re.split("[;,]", text)}
+    return frozenset({text, token, *pieces} - {""})
+
+
+def basic_secrets(token: str) -> set[str]:
+    """Return what a token of the scheme Basic says: name and password, and the password."""
+    try:
+        pair = base64.b64decode(token).decode("utf-8")
+    except ValueError:
+        return set()
+    return {pair, pair.partition(":")[2]}
 
 
 cached_header_secrets = lru_cache(maxsize=256)(header_secrets)
@@ -241,10 +289,12 @@ def texts_of(value: Any) -> Iterable[str]:
 def echo_forms(secret: str) -> tuple[tuple[str, tuple[bytes, ...]], ...]:
     """Return the forms in which a secret may be echoed, each with how a line may spell it.
 
-    A server that quotes the request's body quotes it JSON-escaped, so that form counts too.
+    A server that quotes the request's body quotes it JSON-escaped, and its URL percent-encoded, so
+    these forms count too.
     """
     found = []
-    for text in {secret, json.dumps(secret)[1:-1]}:
+    encoded = quote(secret, safe="", errors="surrogatepass")
+    for text in {secret, json.dumps(secret)[1:-1], encoded}:
         if len(text.strip()) >= MIN_ECHO_CHARS:
             spellings = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
             found.append((text, tuple(form.encode("utf-8", "surrogatepass") for form in spellings)))

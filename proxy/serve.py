@@ -1,14 +1,16 @@
 """Serving on one socket until a signal, for the commands of this package.
 
-Owns the listening socket and the stop on SIGTERM and SIGINT. Refuses to own connections (server).
+Owns the listening socket and the stop on SIGTERM, SIGINT and SIGHUP. Refuses to own connections
+(server).
 
     listener = listen(Address("127.0.0.1", 0))
-    uvloop.run(serve(Server(handle), listener, announce))    # returns after SIGTERM or SIGINT
+    uvloop.run(serve(Server(handle), listener, announce))    # returns after such a signal
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -54,7 +56,7 @@ async def serve(
     on_ready: Callable[[], None],
     grace_s: float | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then until the running answers end, or for `grace_s`.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then until the running answers end, or for `grace_s`.
 
     A second signal ends those at once. `on_ready` is called when connections and signals are taken.
     """
@@ -64,7 +66,8 @@ async def serve(
     await stop.wait()
     if server.n_busy:
         words = f"waiting for {server.n_busy} running answer(s); a second signal cuts them off"
-        print(f"distill-proxy: {words}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            print(f"distill-proxy: {words}", file=sys.stderr, flush=True)
     draining = asyncio.ensure_future(server.drain(grace_s))
     cutting = asyncio.ensure_future(cut.wait())
     await asyncio.wait({draining, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,13 +78,17 @@ async def serve(
 
 
 def stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Return what the first and the second SIGTERM or SIGINT set."""
+    """Return what the first and the second SIGTERM, SIGINT or SIGHUP set.
+
+    SIGHUP is a terminal that was closed; `nohup` has it ignored, and so it stays.
+    """
     stop, cut = asyncio.Event(), asyncio.Event()
 
     def note() -> None:
         (cut if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, note)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if name is not signal.SIGHUP or signal.getsignal(name) is signal.SIG_DFL:
+            loop.add_signal_handler(name, note)
     return stop, cut

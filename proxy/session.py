@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
+import signal
 import socket
+import sys
 
 import uvloop
 
 from proxy.app import serve_proxy
 from proxy.config import Address, LogConfig, ProxyConfig
-from proxy.greeting import check, greet, reach_line, say, warn_if_open
+from proxy.greeting import check, greet, is_loopback, reach_line, say, warn_if_open
 from proxy.log import ExchangeLog
 from proxy.serve import address_of, listen
 from proxy.stats import Ledger
 from proxy.status import stderr_line
+
+STDERR = 2
 
 
 class Session:
@@ -41,11 +46,16 @@ class Session:
         Raises:
             ValueError: the address or the log folder cannot be used.
         """
+        open_standard_streams()
+        refuse_loop(self.config, self.address)
         with listen(self.address) as listener:
             self.address = address_of(listener)  # with the port that the system picked
             log = ExchangeLog.create(self.log_config)
             raise_descriptor_limit()
             uvloop.run(self.serve(log, listener))
+        # all is done and stored: a signal that comes this late must not make it a failure
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, signal.SIG_IGN)
         if not self.quiet:
             say(self.summary())
 
@@ -88,6 +98,36 @@ class Session:
         counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(ledger.outcomes.items()))
         lost = f"; records lost: {ledger.n_log_failures}" if ledger.n_log_failures else ""
         return f"stopped; exchanges: {counts or 'none'}{lost}; log: {self.log_config.folder}"
+
+
+def open_standard_streams() -> None:
+    """Open what the caller closed of stdin, stdout and stderr on nothing.
+
+    Else the log or a client's socket gets such a descriptor, and what C code writes to stderr.
+    """
+    with contextlib.suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
+            setattr(sys, name, nowhere)
+
+
+def refuse_loop(config: ProxyConfig, address: Address) -> None:
+    """Refuse to be a server of one's own, which each request would come back from for ever.
+
+    Raises:
+        ValueError: an upstream is the address to listen on.
+    """
+    for upstream in (upstream for route in config.routes for upstream in route.upstreams):
+        here = upstream.host == address.host or (
+            is_loopback(upstream.host)
+            and (is_loopback(address.host) or address.host in ("0.0.0.0", "::"))
+        )
+        if here and upstream.port == address.port:
+            raise ValueError(f"{upstream.url} is the proxy's own address: see --listen")
 
 
 def raise_descriptor_limit() -> None:

@@ -2,10 +2,10 @@
 
 Run by the server's own Python, which has gguf and numpy; this suite needs neither:
 
-    .venv-llamacpp/bin/python tests/tiny_gguf.py FILE
+    .venv-llamacpp/bin/python tests/tiny_gguf.py FILE [--opens-think]
 
-It has 0.5 M parameters and knows nothing, as the one of `tests/tiny_model.py`: one token a byte,
-printable ASCII and the end likelier than the rest. Bytes above 127 come too, and invalid UTF-8.
+It has 0.4 M parameters and knows nothing, as the one of `tests/tiny_model.py`: one token a byte,
+printable ASCII, the end and `</think>` likelier than the rest.
 """
 
 from __future__ import annotations
@@ -25,12 +25,19 @@ SPECIAL = ["<unk>", "<s>", "<|im_start|>", "<|im_end|>"]
 THINK = ["<think>", "</think>"]
 BYTES = [f"<0x{value:02X}>" for value in range(256)]
 WORDS = [*SPECIAL, *THINK, *BYTES]
-FIRST_BYTE = len(SPECIAL) + len(THINK)
+END_OF_THOUGHT = WORDS.index(THINK[1])
+FIRST_BYTE = WORDS.index(BYTES[0])
 TEMPLATE = (
     "{% for message in messages %}"
-    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "<|im_start|>{{ message['role'] }}\n"
+    # by this llama-server knows a template of a model that reasons
+    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n"
+    "{% endif %}{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
+    "{% elif OPENS_THINK %}<think>\n{% endif %}"
+    "{% endif %}"
 )
 Matrix = npt.NDArray[np.float32]
 
@@ -53,15 +60,12 @@ def weights() -> dict[str, Matrix]:
             made[f"blk.{layer}.{name}.weight"] = np.ones(WIDTH, np.float32)
     made["output_norm.weight"] = np.ones(WIDTH, np.float32)
     output = matrix(len(WORDS), WIDTH, 0.1)
-    output[[END, *THINK_IDS, *range(FIRST_BYTE + 33, FIRST_BYTE + 127)]] *= LOUDER
+    output[[END, END_OF_THOUGHT, *range(FIRST_BYTE + 33, FIRST_BYTE + 127)]] *= LOUDER
     made["output.weight"] = output
     return made
 
 
-THINK_IDS = range(len(SPECIAL), FIRST_BYTE)
-
-
-def add_tokenizer(writer: gguf.GGUFWriter) -> None:
+def add_tokenizer(writer: gguf.GGUFWriter, opens_think: bool) -> None:
     """Write a vocabulary of bytes, with the chat and think marks before them."""
     kinds = gguf.TokenType
     types = [kinds.UNKNOWN, *[kinds.CONTROL] * 3, *[kinds.USER_DEFINED] * 2, *[kinds.BYTE] * 256]
@@ -74,14 +78,16 @@ def add_tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_eos_token_id(END)
     writer.add_add_bos_token(False)
     writer.add_add_space_prefix(False)
-    writer.add_chat_template(TEMPLATE)
+    writer.add_chat_template(TEMPLATE.replace("OPENS_THINK", "true" if opens_think else "false"))
 
 
 def main() -> None:
     """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
-    writer = gguf.GGUFWriter(parser.parse_args().file, "llama")
+    parser.add_argument("--opens-think", action="store_true")
+    options = parser.parse_args()
+    writer = gguf.GGUFWriter(options.file, "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONTEXT_TOKENS)
     writer.add_embedding_length(WIDTH)
@@ -92,7 +98,7 @@ def main() -> None:
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_vocab_size(len(WORDS))
-    add_tokenizer(writer)
+    add_tokenizer(writer, options.opens_think)
     for name, tensor in weights().items():
         writer.add_tensor(name, tensor)
     writer.write_header_to_file()

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import stat
@@ -20,7 +21,9 @@ import pytest
 from click.testing import CliRunner
 
 from proxy.cli import TOKEN_VARIABLE, main
+from proxy.config import Address, ProxyConfig, parse_routes
 from proxy.exchange import Exchange, read_exchanges
+from proxy.session import refuse_loop
 from tests.conftest import REPO
 from tests.proxy.conftest import (
     CHAT,
@@ -94,7 +97,7 @@ def proxy(
             stream.close()
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signal_ends_it_with_exit_code_0_and_a_summary(
     upstream: FakeUpstream, tmp_path: Path, name: signal.Signals
 ) -> None:
@@ -247,6 +250,55 @@ def test_a_reader_of_stdout_that_leaves_stops_nothing(
         assert process.child.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_cost_neither_the_log_nor_the_exit_code(
+    tmp_path: Path, closed: str
+) -> None:
+    port = free_url().rpartition(":")[2]
+    words = ["--upstream", free_url(), "--listen", f"127.0.0.1:{port}", "--log", str(tmp_path)]
+    command = shlex.join([sys.executable, "-m", "proxy", *words])
+    with subprocess.Popen(["sh", "-c", f"exec {command} {closed}"], cwd=REPO) as child:
+        try:
+            wait_until(lambda: accepts(int(port)))
+            client = http.client.HTTPConnection("127.0.0.1", int(port), timeout=DEADLINE_S)
+            client.request("GET", "/healthz")
+            assert client.getresponse().status == 200
+            client.close()
+            (path,) = tmp_path.glob("*.jsonl")
+            folder = Path(f"/proc/{child.pid}/fd")
+            if folder.exists():  # on Linux
+                assert not any(path.samefile(folder / str(number)) for number in range(3))
+            child.terminate()
+            assert child.wait(DEADLINE_S) == 0
+        finally:
+            child.kill()
+
+
+def test_a_hangup_drains_though_the_terminal_is_gone(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+    upstream.answer = lambda _: [
+        chunked_head(),
+        as_chunk(sse(delta("a"), done=False)),
+        gate,
+        as_chunk(sse(delta("b"))),
+        as_chunk(b""),
+    ]
+    with proxy(upstream.url, tmp_path) as process:
+        client, response = process.ask()
+        response.read1(65536)
+        assert process.child.stderr is not None
+        process.child.stderr.close()
+        process.child.send_signal(signal.SIGHUP)
+        wait_until(lambda: not accepts(process.port))
+        gate.set()
+        assert response.read().endswith(b"[DONE]\n\n")
+        client.close()
+        assert process.child.wait(DEADLINE_S) == 0
+    assert [record.content for record in process.records()] == ["ab"]
+
+
 def test_a_route_is_pasted_with_its_path(upstream: FakeUpstream, tmp_path: Path) -> None:
     listed = {"data": [{"id": "org/m"}]}
     upstream.answer = lambda _: [json_answer(listed)]
@@ -320,10 +372,11 @@ def test_a_terminal_shows_the_status_until_the_end(
 
 
 def invoke(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Return the exit code and what was printed, on one line."""
+    """Return the exit code and what was printed: one line, whatever is wrong."""
     result = CliRunner().invoke(main, arguments, env=environ)
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, " ".join(result.output.split())
+    assert result.output.count("\n") == 1
+    return result.exit_code, result.output
 
 
 def test_port_in_use_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
@@ -345,6 +398,7 @@ def test_port_in_use_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
         ({"--route": "v1=http://127.0.0.1:80"}, "no name may begin with 'v1'"),
         ({"--listen": "8766"}, "--listen must be"),
         ({"--listen": "127.0.0.1:99999"}, "--listen: the port must be"),
+        ({"--log": ""}, "--log must be a folder"),
         ({"--log": "/dev/null/x"}, "--log '/dev/null/x' cannot be written to"),
         ({"--durability": "best"}, "--durability"),
         ({"--rotate-size": "5"}, "--rotate-size must be a size such as 256MB"),
@@ -371,6 +425,23 @@ def test_bad_options_are_named_with_exit_code_2(
     assert code == 2
     assert named in said
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["stats"], ["tail", "-n", "x", "."], ["tail", "missing"]])
+def test_a_wrong_command_line_is_one_line(tmp_path: Path, more: list[str]) -> None:
+    assert invoke(*more)[0] == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0"])
+def test_a_proxy_is_no_server_of_its_own(host: str, listen: str) -> None:
+    """Called by itself: a proxy that did not refuse would not come back."""
+    url = f"http://{host}:8766"
+    config = ProxyConfig(routes=parse_routes([], [f"a={url}", "b=http://127.0.0.1:8080"]))
+    with pytest.raises(ValueError, match=f"{url} is the proxy's own address"):
+        refuse_loop(config, Address(listen, 8766))
+    refuse_loop(config, Address(listen, 8767))
+    refuse_loop(config, Address("192.0.2.1", 8766))
 
 
 def test_a_server_and_a_log_are_asked_for(tmp_path: Path) -> None:

@@ -125,6 +125,17 @@ def test_request_is_split_into_model_messages_stream_and_sampling() -> None:
     assert kept.messages_sha256 == messages_sha256(messages)
 
 
+def test_no_part_of_a_secret_is_left_by_cutting_a_request_id_or_in_what_is_counted() -> None:
+    secret = "sk-0123456789abcdef"
+    headers = [(b"x-request-id", b"x" * 500 + secret.encode()), (b"x-api-key", secret.encode())]
+    recorder = recorder_of(json.dumps({"model": secret}).encode(), headers)
+    recorder.begin(200, [])
+    recorder.receive(json.dumps(completion("4")).encode())
+    assert finished(recorder).request_id == "x" * 500 + "[redacted]"
+    assert recorder.facts is not None
+    assert recorder.facts.model == "[redacted]"
+
+
 def test_request_id_is_made_up_where_none_was_sent() -> None:
     first, second = record(b"{}"), record(b"{}")
     assert first.request_id.startswith("proxy-")

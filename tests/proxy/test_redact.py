@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -190,3 +191,60 @@ def test_very_long_secret_is_found_and_not_remembered() -> None:
     secret = "s" * 100_000
     headers = [(b"cookie", secret.encode())]
     assert echoed(secret.encode(), Redactor().in_headers(headers)) == [secret]
+
+
+@pytest.mark.parametrize(
+    ("header", "echo"),
+    [
+        (b"Ocp-Apim-Subscription-Key: %s", "%s"),
+        (b"X-Vault-Token: %s", "%s"),
+        (b"X-Auth: %s", "%s"),
+        (b'Authorization: Digest username="u", response="%s"', "%s"),
+        (b"Authorization: Bearer %s", "sk%%2B12345678"),
+    ],
+)
+def test_secrets_of_any_key_header_are_found_in_echoes(header: bytes, echo: str) -> None:
+    name, _, value = (header % b"sk+12345678").partition(b": ")
+    secrets = Redactor().in_headers([(name, value)])
+    said = echo.replace("%%", "%").replace("%s", "sk+12345678")
+    assert "12345678" not in without_echoes(f"no such key: {said}!", secrets)
+
+
+def test_the_password_of_a_basic_authorization_is_found_in_echoes() -> None:
+    value = b"Basic " + base64.b64encode(b"user:passw0rd-long")
+    secrets = Redactor().in_headers([(b"Authorization", value)])
+    assert without_echoes("passw0rd-long of user", secrets) == "[redacted] of user"
+    assert Redactor().in_headers([(b"Authorization", b"Basic =nothing=")]) == {"=nothing="}
+
+
+@pytest.mark.parametrize(
+    "name", ["subscription-key", "code", "X-Amz-Signature", "private_token", "a;api_key"]
+)
+def test_keys_in_a_query_are_taken_out(name: str) -> None:
+    assert "sk-1" not in Redactor().query(f"x=1&{name}=sk-1&api-version=2")
+    assert Redactor().query("max_tokens=5&author=x&idempotency_key=y") == (
+        "max_tokens=5&author=x&idempotency_key=y"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'model': 'm', 'api_key': '%s'}",
+        "{'api_key': \"%s\"}",
+        "{model: m, api_key: %s}",
+        "model: m\napi_key: %s\n",
+        "Authorization: Bearer %s\n",
+        '--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\n%s\r\n--b--',
+        '"{\\"api_key\\":\\"%s\\"}"',
+        "X=1\nAPI_KEY=%s\n",
+    ],
+)
+def test_secrets_in_what_is_nearly_json_are_taken_out(text: str) -> None:
+    found: set[str] = set()
+    assert "sk-12345678" not in Redactor().raw(text % "sk-12345678", found)
+    assert "sk-12345678" in found
+    assert "sk-12345678" in Redactor().raw(
+        text.replace("pi_key", "b").replace("PI_KEY", "B").replace("Authorization", "A")
+        % "sk-12345678"
+    )
