@@ -107,7 +107,8 @@ class Exchange:
     request_bytes: int = 0
     """Of the request's body as the client sent it, without framing."""
     response_bytes: int = 0
-    """Of the answer's body as the server sent it (compressed where it was), without framing."""
+    """Of the answer's body as the server sent it (compressed where it was), without framing, up to
+    the piece that completed it: the newlines behind `[DONE]` may come after the record."""
     outcome: str = Outcome.COMPLETE
     error: str | None = None
     extra: dict[str, Any] = field(default_factory=dict)
