@@ -350,6 +350,7 @@ class Forwarding:
         if recorder is None or not recorder.open:
             return True
         gateway = self.gateway
+        recorder.request_is_whole = self.request.body.is_whole or not self.request.has_body
         line = recorder.finish(ending, error)
         assert recorder.facts is not None
         try:

@@ -52,6 +52,7 @@ BATCH_PIECES = 32
 """What digest() lets wait: parsing many pieces at a time is faster, and the rest of a stream that
 is parsed when its last piece is there must not hold that up (16 KiB take 30 us where all events
 are alike, some 300 us where none are)."""
+NOT_WHOLE = "the exchange ended before the request's body did"
 UNKNOWN = 2**62
 """More bytes than any answer has."""
 MAX_LENGTH_DIGITS = 18
@@ -106,6 +107,7 @@ class Recorder:
         self.facts: Facts | None = None
         self.request_body = bytearray()
         self.n_request_bytes = 0
+        self.request_is_whole = True
         self.shape = shape_of(head.method, head.target) or CHAT
         self.reader = self.shape.reader() if self.shape.reader else None
         self.status: int | None = None
@@ -409,7 +411,8 @@ class Recorder:
             return view_request(body, redactor, secrets)
         except (ValueError, RecursionError) as error:
             raw = Raw(redactor, secrets, self.config.max_raw_chars)
-            return without_body({"request_error": str(error)[:200], "request_raw": raw(body)})
+            words = str(error)[:200] if self.request_is_whole else NOT_WHOLE
+            return without_body({"request_error": words, "request_raw": raw(body)})
 
 
 def made_up_id() -> str:

@@ -473,3 +473,12 @@ def test_no_bytes_on_either_side_break_the_record(
     body: bytes, pieces: list[bytes], headers: Any
 ) -> None:
     record(body, *pieces, headers=headers, headers_sent=[(b"x-request-id", body), (body, body)])
+
+
+def test_answer_before_the_request_s_end_is_said_to_be_that() -> None:
+    recorder = Recorder(RequestHead("POST", CHAT.encode(), []), ProxyConfig(routes=()))
+    recorder.request_chunk(b'{"model": "m", "mess')
+    recorder.request_is_whole = False
+    recorder.begin(413, [])
+    line = recorder.finish(Ending.ENDED)
+    assert "ended before the request's body" in json.loads(line)["extra"]["request_error"]
