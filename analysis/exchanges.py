@@ -102,6 +102,9 @@ class ExchangeIndex:
                 index.add(exchange)
         except (EOFError, OSError, zlib.error) as bad:
             raise ValueError(f"damaged exchange log after record {reader.n_read}: {bad}") from bad
+        for path in reader.torn:
+            if path.suffix != ".jsonl":  # of a packed log nobody knows how much is gone
+                raise ValueError(f"damaged exchange log {path}: it is cut off")
         index.counts["torn"] = reader.n_torn
         return index
 

@@ -24,11 +24,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
 from dataclasses import dataclass
 
 from proxy.config import OnLogFailure, ProxyConfig
+from proxy.console import note
 from proxy.http1 import BODYLESS, LAST_CHUNK, RequestHead, chunk_bytes, request_bytes
 from proxy.log import ExchangeLog
 from proxy.recorder import Ending, Recorder, is_generation
@@ -362,8 +362,7 @@ class Forwarding:
             words = problem.strerror or str(problem)
             reason = f"the exchange log {gateway.log.path} cannot be written: {words}"
             if gateway.ledger.failed(reason):
-                with contextlib.suppress(OSError):  # stderr may be on the same full disk
-                    print(f"distill-proxy: {reason}", file=sys.stderr, flush=True)
+                note(reason)
             if gateway.on_log_failure is OnLogFailure.PASS:
                 return True
             if not self.request.started and not self.request.gone:

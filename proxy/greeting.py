@@ -11,16 +11,14 @@ any kind, or none, delays nothing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
-import os
 import re
 import socket
-import sys
 from typing import NamedTuple
 
 from proxy.config import Address, ProxyConfig, Route, Upstream
+from proxy.console import say, warn
 from proxy.http1 import RequestHead, request_bytes
 from proxy.upstream import ConnectError, UpstreamConnection, UpstreamError, UpstreamPool
 
@@ -158,20 +156,3 @@ def warn_of_absent(probes: dict[Upstream, Probe]) -> None:
                 f"no server at {upstream.url} yet ({found.failure}); "
                 "requests get status 502 until there is one"
             )
-
-
-def say(text: str) -> None:
-    """Print a line; a reader of stdout that went away (`| head -1`) does not stop the proxy."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        # what is left in the buffer must go somewhere, or the interpreter fails at its end
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-
-
-def warn(text: str) -> None:
-    """Say something that does not stop the proxy."""
-    with contextlib.suppress(OSError):
-        print(f"warning: {text}", file=sys.stderr, flush=True)

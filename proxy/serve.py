@@ -10,13 +10,12 @@ Owns the listening socket and the stop on SIGTERM, SIGINT and SIGHUP. Refuses to
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import socket
-import sys
 from collections.abc import Callable
 
 from proxy.config import Address
+from proxy.console import note
 from proxy.server import BACKLOG, Server
 
 
@@ -66,8 +65,7 @@ async def serve(
     await stop.wait()
     if server.n_busy:
         words = f"waiting for {server.n_busy} running answer(s); a second signal cuts them off"
-        with contextlib.suppress(OSError):  # a terminal that is gone
-            print(f"distill-proxy: {words}", file=sys.stderr, flush=True)
+        note(words)
     draining = asyncio.ensure_future(server.drain(grace_s))
     cutting = asyncio.ensure_future(cut.wait())
     await asyncio.wait({draining, cutting}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,11 +82,11 @@ def stop_signals() -> tuple[asyncio.Event, asyncio.Event]:
     """
     stop, cut = asyncio.Event(), asyncio.Event()
 
-    def note() -> None:
+    def count() -> None:
         (cut if stop.is_set() else stop).set()
 
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if name is not signal.SIGHUP or signal.getsignal(name) is signal.SIG_DFL:
-            loop.add_signal_handler(name, note)
+            loop.add_signal_handler(name, count)
     return stop, cut

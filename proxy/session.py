@@ -19,7 +19,8 @@ import uvloop
 
 from proxy.app import serve_proxy
 from proxy.config import Address, LogConfig, ProxyConfig
-from proxy.greeting import check, greet, is_loopback, reach_line, say, warn_if_open
+from proxy.console import say
+from proxy.greeting import check, greet, is_loopback, reach_line, warn_if_open
 from proxy.log import ExchangeLog
 from proxy.serve import address_of, listen
 from proxy.stats import Ledger

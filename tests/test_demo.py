@@ -70,7 +70,7 @@ def test_the_demo_gives_the_tables_of_its_page_and_leaves_its_files(tmp_path: Pa
     agreement = next(line.split() for line in done.stdout.splitlines() if " Medium" in line)
     assert agreement[:5] == ["distill_demo", "19", "3", "14", "4"]
     for arm in ARMS:
-        for pattern in ("results_*.json", "exchanges-*.jsonl"):
+        for pattern in ("results_*.json", "exchanges-*.jsonl.zst"):
             assert len(list((out / arm).rglob(pattern))) == 1, pattern
 
 

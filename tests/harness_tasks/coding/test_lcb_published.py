@@ -42,9 +42,9 @@ DIFFERENCES = {
     "abc368_f": THREAD,
     "abc382_c": THREAD,
 }
-# Four to five of the six seconds on the machine where this was written, so either may be: the first
-# is officially over the limit, the second within it.
-NEAR_THE_LIMIT = {"abc301_e", "abc328_e"}
+# Four to six of the six seconds, as the machine and the build of Python are, so either may be: the
+# second is officially within the limit, the others are over it.
+NEAR_THE_LIMIT = {"abc301_e", "abc328_e", "abc363_c"}
 
 
 def problems() -> dict[str, dict[str, Any]]:
@@ -126,8 +126,8 @@ def test_what_officially_failed_one_of_our_tests_fails_but_for_the_listed_ones(
     for problem, reason in DIFFERENCES.items():
         word = {READS_OPEN_0: "open(0)", CALLS_EXIT: "exit()", THREAD: ".start()"}[reason]
         assert word in wrong[problem]["code"]
-    # Of the 72 that pass, 64 fail officially on a test that is not among ours.
-    assert len(wrong.keys() - passed - NEAR_THE_LIMIT) == 207
+    # Of the 72 or 73 that pass, 64 fail officially on a test that is not among ours.
+    assert len(wrong.keys() - passed - NEAR_THE_LIMIT) == 206
 
 
 def test_answers_without_a_program_are_those_that_were_empty_officially(
