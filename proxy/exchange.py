@@ -208,7 +208,11 @@ def messages_sha256(messages: object) -> str:
 
 def to_line(exchange: Exchange) -> bytes:
     """Return the record as one UTF-8 line with its newline, and no other newline in it."""
-    row = exchange.to_json()
+    return row_line(exchange.to_json())
+
+
+def row_line(row: dict[str, Any]) -> bytes:
+    """Return a record's JSON object as such a line."""
     try:
         text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
         return text.encode() + b"\n"

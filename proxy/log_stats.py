@@ -22,16 +22,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness_tasks import reasoning as think
+from proxy.choice import INLINE_STATES
 from proxy.exchange import Exchange, Outcome
 
-BY = ("model", "route", "endpoint")
 OTHERS = "other"
 MAX_GROUPS = 1000
 """Names beyond this many share one group: a client may send a new model's name each time."""
 MAX_NAME_CHARS = 200
 PERCENTILES = (50, 90, 99)
 NO_COMPLETE = "no complete exchange"
-INLINE_STATES = (think.CLOSED, think.ORPHAN_CLOSE, think.UNCLOSED)
 STATES = (*INLINE_STATES, think.SERVER_SPLIT, think.NONE, think.EMPTY)
 LENGTH = "length"
 

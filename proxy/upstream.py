@@ -84,7 +84,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.in_head = False
         self.head_bytes = 0
         self.n_interims = 0
-        self.status = 0
         self.reason = b""
         self.headers: Headers = []
         self.body: Body | None = None

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 
-from proxy.exchange import messages_sha256
+from proxy.exchange import messages_sha256, row_line
 
 STRIDE = 6
 """A run of 19 digits, the shortest number beyond 64 bits, covers three bytes that far apart."""
@@ -88,13 +88,7 @@ def to_line(row: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError:
-        pass
-    try:
-        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-        return text.encode() + b"\n"
-    except UnicodeEncodeError:
-        # a lone surrogate ("\ud83d" cut from its pair) exists in JSON but not in UTF-8
-        return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        return row_line(row)
 
 
 def conversation_sha256(messages: list[Any]) -> str:
