@@ -76,7 +76,7 @@ def run_compare(
     """
     from analysis.compare import Options
     from analysis.compare import compare as compare_arms
-    from analysis.load import Choice, read_arm
+    from analysis.reading.load import Choice, read_arm
 
     choice = Choice(
         metrics=by_task(options["metrics"]),
@@ -99,11 +99,11 @@ def by_task(values: Iterable[str]) -> dict[str, str]:
 
 def write_all(comparison: Comparison, options: dict[str, Any]) -> None:
     """Write the files that were asked for; the tables too, unless a file went to stdout."""
-    from analysis import export, tables
+    from analysis import export, sheets
 
     texts = (
         (options["json_path"], export.as_json),
-        (options["markdown_path"], tables.markdown),
+        (options["markdown_path"], sheets.markdown),
         (options["csv_path"], export.summary_csv),
     )
     asked = [(path, make) for path, make in texts if path is not None]
@@ -116,7 +116,7 @@ def write_all(comparison: Comparison, options: dict[str, Any]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             export.write(path, make(comparison))
     if not any(str(path) == STDOUT for path, _ in asked):
-        tables.print_report(comparison, sys.stdout)
+        sheets.print_report(comparison, sys.stdout)
         for path, _ in asked:
             click.echo(f"wrote {path}")
 

@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from analysis.exchanges import Wire
-from analysis.folder import mapping
-from analysis.load import Question, TaskRun
 from analysis.pairing import Pairs, agree, same_doc
+from analysis.reading.exchanges import Wire
+from analysis.reading.folder import mapping
+from analysis.reading.load import Question, TaskRun
 
 KINDS = ("docs", "prompts", "graders", "sampling")
 SHOWN = 60  # characters of a value in a message

@@ -16,21 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import (
-    cluster,
-    comparability,
-    items,
-    multiplicity,
-    notices,
-    paired,
-    proportions,
-    volume,
-)
+from analysis import comparability, items, notices, volume
 from analysis.estimate import NAN, Estimate, undefined
-from analysis.exchanges import ExchangeIndex
 from analysis.items import BASELINE, CANDIDATE, Item
-from analysis.load import Arm, TaskRun
 from analysis.pairing import Pairs, pair
+from analysis.reading.exchanges import ExchangeIndex
+from analysis.reading.load import Arm, TaskRun
+from analysis.stats import cluster, multiplicity, paired, proportions
 
 GRADER_ERROR_LIMIT = 0.01
 ALPHA = paired.ALPHA

@@ -20,7 +20,7 @@ from typing import Any
 from analysis.compare import ArmScore, Comparison, Share, TaskComparison
 from analysis.estimate import Estimate
 from analysis.items import Item
-from analysis.tables import headline
+from analysis.sheets import headline
 from analysis.volume import VolumeFigure
 
 SCHEMA_VERSION = 1

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from analysis.comparability import Joined
-from analysis.exchanges import ExchangeIndex, Taken, Volume, Wanted, Wire, measure
-from analysis.load import Question, Sample, TaskRun
 from analysis.pairing import Pairs
+from analysis.reading.exchanges import ExchangeIndex, Taken, Volume, Wanted, Wire, measure
+from analysis.reading.load import Question, Sample, TaskRun
 from harness_tasks.reasoning import split
 from harness_tasks.records import Verdict
 

@@ -9,11 +9,11 @@ hides. Refuses to own refusals (`comparability`) and numbers (`compare`).
 from __future__ import annotations
 
 from analysis import comparability
-from analysis.exchanges import ExchangeIndex
-from analysis.folder import mapping
 from analysis.items import BASELINE, CANDIDATE, Item
-from analysis.load import Arm, TaskRun
 from analysis.pairing import Pairs
+from analysis.reading.exchanges import ExchangeIndex
+from analysis.reading.folder import mapping
+from analysis.reading.load import Arm, TaskRun
 
 FINISHED = "finished"  # a run's status in its manifest
 MOSTLY = 0.5  # a share of empty completions above this is worth a notice

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.load import Question, Sample, TaskRun
+from analysis.reading.load import Question, Sample, TaskRun
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.cluster import bootstrap_mean
 from analysis.estimate import Estimate, undefined
 from analysis.items import BASELINE, CANDIDATE, FROM_LOG, Item
+from analysis.stats.cluster import bootstrap_mean
 
 UNKNOWN = "no sample whose size is known"
 

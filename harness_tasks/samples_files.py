@@ -1,7 +1,7 @@
 """The samples files that lm-eval wrote: which ones a folder holds, and what lies beside them.
 
 Owns the search, the choice between reruns and the check of a row. Refuses to own regrading
-(`regrade`) and comparing (`analysis.folder`, which reads other tasks' files as well).
+(`regrade`) and comparing (`analysis.reading.folder`, which reads other tasks' files as well).
 
     runs/base/manifest.json
     runs/base/my-model/results_2026-01-31T10-00-00.000000.json

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from analysis.cli import cli
 from analysis.compare import Options, compare
-from analysis.load import Choice, read_arm
-from analysis.paired import SMALLEST_P
-from analysis.tables import NARROWEST, p_text, rich_table, sheets
+from analysis.reading.load import Choice, read_arm
+from analysis.sheets import NARROWEST, p_text, rich_table, sheets
+from analysis.stats.paired import SMALLEST_P
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs, write_run
 
 LONG_TASK = "distill_aime_2022_2024"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from analysis.comparability import Difference, confounds, differences, sampling_of
-from analysis.load import Choice, TaskRun, read_arm
 from analysis.pairing import pair
+from analysis.reading.load import Choice, TaskRun, read_arm
 from tests.analysis.runs import foreign_row, our_row, write_run
 from tests.conftest import SHARED, needs_shared
 

@@ -15,7 +15,7 @@ from analysis.compare import (
     Options,
     compare,
 )
-from analysis.load import Choice, read_arm
+from analysis.reading.load import Choice, read_arm
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs, write_run
 
 CORRECT, WRONG, FAILED = ["correct"], ["incorrect"], ["grader_error"]

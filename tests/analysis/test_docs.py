@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from analysis.cli import KINDS, cli
 from analysis.comparability import KINDS as DIFFERENCE_KINDS
-from analysis.load import METRIC_PRIORITY
+from analysis.reading.load import METRIC_PRIORITY
 from tests.conftest import REPO
 
 REPORTS = (REPO / "docs" / "reports.md").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from analysis.compare import Options, TaskComparison, compare
-from analysis.load import Choice, read_arm
-from analysis.paired import PairedTable, mcnemar
-from analysis.proportions import cohens_h, h_label, wilson_interval
+from analysis.reading.load import Choice, read_arm
+from analysis.stats.paired import PairedTable, mcnemar
+from analysis.stats.proportions import cohens_h, h_label, wilson_interval
 from analysis.volume import reasoning_share
 from harness_tasks.records import read_jsonl
 from tests.analysis.runs import foreign_row, pair_of_runs

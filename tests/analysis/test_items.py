@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.compare import Comparison, Options, compare
-from analysis.load import Choice, read_arm
+from analysis.reading.load import Choice, read_arm
 from proxy.exchange import to_line
 from tests.analysis.runs import exchange, our_row, pair_of_runs
 

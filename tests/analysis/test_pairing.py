@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from analysis.load import Choice, TaskRun, read_arm
 from analysis.pairing import pair
+from analysis.reading.load import Choice, TaskRun, read_arm
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs
 
 

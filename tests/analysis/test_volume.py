@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from analysis.compare import Comparison, Options, compare
-from analysis.exchanges import measure
-from analysis.load import Choice, read_arm
+from analysis.reading.exchanges import measure
+from analysis.reading.load import Choice, read_arm
 from analysis.volume import VolumeFigure, reasoning_share
 from proxy.exchange import Exchange, to_line
 from tests.analysis import runs

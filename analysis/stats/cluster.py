@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.estimate import Estimate, undefined
-from analysis.paired import SMALLEST_P, Z_ALPHA, Z_POWER
+from analysis.stats.paired import SMALLEST_P, Z_ALPHA, Z_POWER
 
 N_RESAMPLES = 9_999
 LARGEST_K = 1_000  # samples a question whose means are taken for fractions

@@ -31,7 +31,7 @@ from analysis.compare import (
     TaskComparison,
 )
 from analysis.estimate import Estimate
-from analysis.paired import SMALLEST_P
+from analysis.stats.paired import SMALLEST_P
 from analysis.text import visible
 from analysis.volume import VolumeFigure
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from analysis.multiplicity import holm
+from analysis.stats.multiplicity import holm
 
 
 def test_holm_multiplies_the_smallest_p_by_the_number_of_tests() -> None:

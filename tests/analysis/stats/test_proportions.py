@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.proportions import cohens_h, h_label, proportion, wilson_interval
+from analysis.stats.proportions import cohens_h, h_label, proportion, wilson_interval
 
 
 def test_wilson_interval_agrees_with_its_formula() -> None:

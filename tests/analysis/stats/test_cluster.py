@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.cluster import bootstrap_mean, detectable_mean_difference, sign_flip_p
-from analysis.paired import PairedTable, mcnemar
+from analysis.stats.cluster import bootstrap_mean, detectable_mean_difference, sign_flip_p
+from analysis.stats.paired import PairedTable, mcnemar
 
 
 def generator() -> np.random.Generator:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from analysis.paired import (
+from analysis.stats.paired import (
     CHI2,
     EXACT,
     SMALLEST_P,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.exchanges import ExchangeIndex, Taken, Wanted, measure
+from analysis.reading.exchanges import ExchangeIndex, Taken, Wanted, measure
 from proxy.exchange import Exchange, messages_sha256, to_line
 
 MESSAGES = [{"role": "user", "content": "question"}]

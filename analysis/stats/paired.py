@@ -19,7 +19,7 @@ from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from analysis.estimate import Estimate, undefined
-from analysis.proportions import wilson_interval
+from analysis.stats.proportions import wilson_interval
 
 EXACT_BELOW = 25  # discordant pairs; the rule of the published reports
 EXACT = "exact"

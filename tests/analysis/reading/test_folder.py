@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.folder import find_samples
+from analysis.reading.folder import find_samples
 from tests.analysis.runs import foreign_row, write_run
 
 LATER = "2026-02-01T10-00-00.000000"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.load import VERDICTS, Choice, TaskRun, read_arm
+from analysis.reading.load import VERDICTS, Choice, TaskRun, read_arm
 from tests.analysis.runs import foreign_row, our_row, write_run
 from tests.conftest import SHARED, needs_shared
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis import folder
-from analysis.asked import completions, digest, generation_arguments, prompt_of
-from analysis.exchanges import count_of
+from analysis.reading import folder
+from analysis.reading.asked import completions, digest, generation_arguments, prompt_of
+from analysis.reading.exchanges import count_of
 from harness_tasks.records import SampleRecord, Verdict, read_jsonl
 
 VERDICTS = "verdict"  # the metric's name where the rows carry our own per-sample verdicts
