@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis import comparability, items, notices, volume
-from analysis.estimate import NAN, Estimate, undefined
+from analysis.estimate import NAN, Estimate, Share, undefined
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.pairing import Pairs, pair
 from analysis.reading.exchanges import ExchangeIndex
@@ -39,19 +39,6 @@ class Options:
     logs: tuple[Path, ...] = ()
     allow: tuple[str, ...] = ()
     seed: int = 1234
-
-
-@dataclass(frozen=True)
-class Share:
-    """A count of samples with its share; None where the property has no meaning for the task."""
-
-    count: int | None
-    n: int
-
-    @property
-    def value(self) -> float:
-        """Return the share, NaN where it is undefined."""
-        return NAN if self.count is None or self.n == 0 else self.count / self.n
 
 
 @dataclass(frozen=True)
@@ -100,6 +87,7 @@ class TaskComparison:
     h_label: str
     volume: list[volume.VolumeFigure]
     notices: list[str]
+    files: tuple[Path, Path]  # the samples files, baseline first
     finding: str = ""  # HIGHER, LOWER, NOT_SHOWN, NOTHING or one of the refusals
 
 
@@ -113,7 +101,9 @@ class Comparison:
     candidate_model: str | None
     tasks: list[TaskComparison]
     notices: list[str]
+    allowed: list[comparability.Difference]  # what the arms differ in, accepted by the user
     items: list[Item]
+    logs: tuple[Path, ...]
     seed: int
 
 
@@ -156,7 +146,9 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
         candidate_model=candidate.tasks[names[0]].file.model,
         tasks=with_findings(tasks),
         notices=list(dict.fromkeys(told)),
+        allowed=allowed,
         items=[item for rows, _ in tables for item in rows],
+        logs=options.logs,
         seed=options.seed,
     )
 
@@ -221,6 +213,7 @@ def compare_task(
         h_label=proportions.h_label(h.value) if h.defined else "",
         volume=volume.figures(rows, seeds),
         notices=notices.of_task(baseline, candidate, pairs, rows),
+        files=(baseline.file.path, candidate.file.path),
     )
 
 

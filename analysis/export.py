@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.compare import ArmScore, Comparison, Share, TaskComparison
-from analysis.estimate import Estimate
+from analysis.compare import ArmScore, Comparison, TaskComparison
+from analysis.estimate import Estimate, Share
 from analysis.items import Item
 from analysis.sheets import headline
 from analysis.volume import VolumeFigure
@@ -45,8 +45,12 @@ def estimate(value: Estimate) -> dict[str, Any]:
 
 def share(value: Share) -> dict[str, Any]:
     """Return a count and its share as an object."""
-    reason = "not defined for this task" if value.count is None else None
-    return {"count": value.count, "n": value.n, "value": number(value.value), "reason": reason}
+    return {
+        "count": value.count,
+        "n": value.n,
+        "value": number(value.value),
+        "reason": value.reason,
+    }
 
 
 def arm(score: ArmScore) -> dict[str, Any]:

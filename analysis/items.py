@@ -10,19 +10,22 @@ counts, tests and volumes read these rows and nothing else, so a report cannot c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from analysis.comparability import Joined
 from analysis.pairing import Pairs
+from analysis.reading.doc import Instruction
 from analysis.reading.exchanges import ExchangeIndex, Taken, Volume, Wanted, Wire, measure
 from analysis.reading.load import Question, Sample, TaskRun
+from analysis.reading.signs import Signs, signs_of
 from harness_tasks.reasoning import split
 from harness_tasks.records import Verdict
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ARMS = (BASELINE, CANDIDATE)
 FROM_LOG, FROM_SAMPLES = "log", "samples file"
+FOUND_BY_ID, FOUND_BY_TEXT = "request id", "messages and text"
 API_BACKENDS = ("completion", "openai", "anthropic", "api")  # lm-eval models that keep content only
 
 
@@ -48,6 +51,19 @@ class Item:
     in_log: bool
     end_known: bool  # a log or the record says whether the completion was cut off
     empty: bool  # the samples file holds an empty completion
+    name: str  # what the benchmark calls the doc; its doc_id where the doc does not tell
+    tags: Mapping[str, str]  # the doc's groups: {"subject": "Algebra", "level": "5"}
+    target: str
+    answer: str | None  # as extracted, None where nothing was or nothing tells
+    finish_reason: str | None
+    prompt_tokens: int | None
+    duration_s: float | None  # of the exchange, None where no log has it
+    ttft_s: float | None
+    found_by: str | None  # how its exchange was found: FOUND_BY_ID, FOUND_BY_TEXT or None
+    cached: bool | None  # answered from lm-eval's cache: not in the log, and the run used one
+    signs: Signs | None  # of loops and of thinking; None where there is no text
+    instructions: tuple[Instruction, ...]  # of IFEval
+    row: int  # the row of the samples file that holds the texts, from 1
 
 
 def build(
@@ -85,6 +101,7 @@ class Joiner:
         self.run = str(run) if run else None
         backend = str(task.file.config.get("model") or "api")
         self.keeps_whole_text = not any(word in backend for word in API_BACKENDS)
+        self.cached = True if task.file.config.get("use_cache") else None
         for question in task.questions.values():
             for sample in question.samples:
                 taken.request_ids.update(self.request_ids(question, sample))
@@ -109,6 +126,7 @@ class Joiner:
     def item(self, question: Question, sample: Sample, wire: Wire | None, arm: str) -> Item:
         """Return the row of a sample."""
         volume, state, source = self.volume(sample, wire)
+        request_ids = tuple(self.request_ids(question, sample))
         record = sample.record
         generated = sample.text is not None or record is not None
         told = record is not None and record.finish_reason is not None
@@ -136,7 +154,29 @@ class Joiner:
             in_log=wire is not None,
             end_known=told or wire is not None,
             empty=sample.text is not None and not sample.text.strip(),
+            name=question.name or str(question.doc_id),
+            tags=question.tags,
+            target=question.target,
+            answer=record.answer if record else None,
+            finish_reason=record.finish_reason if record else wire.finish_reason if wire else None,
+            prompt_tokens=wire.prompt_tokens if wire else None,
+            duration_s=wire.duration_s if wire else None,
+            ttft_s=wire.ttft_s if wire else None,
+            found_by=found_by(wire, request_ids) if wire else None,
+            cached=self.cached if wire is None else False,
+            signs=self.signs(sample, wire),
+            instructions=sample.instructions,
+            row=question.row,
         )
+
+    def signs(self, sample: Sample, wire: Wire | None) -> Signs | None:
+        """Return what the text shows: that of the exchange, else that of the samples file."""
+        if wire is not None:
+            return wire.signs
+        if sample.text is None:
+            return None
+        parts = split(sample.text)
+        return signs_of(parts.reasoning, parts.answer_text)
 
     def volume(self, sample: Sample, wire: Wire | None) -> tuple[Volume | None, str, str | None]:
         """Return the sizes of a completion, the state of its text, and where the sizes come from.
@@ -161,3 +201,8 @@ class Joiner:
                 )
             return sizes, parts.state, FROM_SAMPLES
         return None, parts.state, None
+
+
+def found_by(wire: Wire, request_ids: tuple[str, ...]) -> str:
+    """Say how an exchange was found."""
+    return FOUND_BY_ID if wire.request_id in request_ids else FOUND_BY_TEXT

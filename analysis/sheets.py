@@ -27,10 +27,9 @@ from analysis.compare import (
     REFUSED_BASELINE,
     ArmScore,
     Comparison,
-    Share,
     TaskComparison,
 )
-from analysis.estimate import Estimate
+from analysis.estimate import Estimate, Share
 from analysis.stats.paired import SMALLEST_P
 from analysis.text import visible
 from analysis.volume import VolumeFigure

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.reading.signs import Signs, signs_of
 from harness_tasks.reasoning import split
 from proxy.exchange import Exchange, Outcome, find_logs, read_exchanges
 
@@ -50,6 +51,11 @@ class Wire:
     completion_tokens: int | None
     volume: Volume
     sampling: dict[str, Any]
+    finish_reason: str | None
+    prompt_tokens: int | None
+    duration_s: float
+    ttft_s: float | None
+    signs: Signs
 
 
 class Wanted(NamedTuple):
@@ -169,6 +175,11 @@ def describe(exchange: Exchange) -> Wire:
         completion_tokens=tokens,
         volume=measure(parts.reasoning, parts.answer_text),
         sampling=exchange.sampling,
+        finish_reason=exchange.finish_reason,
+        prompt_tokens=count_of((exchange.usage or {}).get("prompt_tokens")),
+        duration_s=exchange.duration_s,
+        ttft_s=exchange.ttft_s,
+        signs=signs_of(parts.reasoning, parts.answer_text),
     )
 
 

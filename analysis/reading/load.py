@@ -20,6 +20,13 @@ from typing import Any
 
 from analysis.reading import folder
 from analysis.reading.asked import completions, digest, generation_arguments, prompt_of
+from analysis.reading.doc import (
+    Instruction,
+    instructions_in,
+    instructions_of_row,
+    name_of,
+    tags_of,
+)
 from analysis.reading.exchanges import count_of
 from harness_tasks.records import SampleRecord, Verdict, read_jsonl
 
@@ -48,6 +55,7 @@ class Sample:
     no_answer: bool
     text: str | None
     record: SampleRecord | None = None
+    instructions: tuple[Instruction, ...] = ()
 
     @property
     def grader_error(self) -> bool:
@@ -69,6 +77,9 @@ class Question:
     messages_key: str | None  # messages_sha256 of what was sent, where one can tell
     samples: tuple[Sample, ...]
     n_completions: int
+    name: str | None  # the benchmark's own
+    tags: dict[str, str]
+    row: int  # of the samples file, from 1
 
 
 @dataclass(frozen=True)
@@ -140,8 +151,8 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
     rows = Rows(file, choice)
     questions: dict[int | str, Question] = {}
     gen_kwargs: set[str] = set()
-    for where, row in rows:
-        question = read_question(row, rows.metric, where)
+    for number, where, row in rows:
+        question = read_question(row, rows.metric, where, number)
         if question.doc_id in questions:
             raise ValueError(
                 f"{where}: doc {question.doc_id!r} stands twice under filter {rows.filter!r}; "
@@ -180,8 +191,8 @@ class Rows:
         self.metric = ""
         self.filters: set[str] = set()
 
-    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield place and row."""
+    def __iter__(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """Yield number, place and row."""
         for number, row in enumerate(read_jsonl(self.file.path), start=1):
             where = f"{self.file.path}: row {number} (doc {row.get('doc_id')!r})"
             missing = next((key for key in REQUIRED if key not in row), None)
@@ -193,7 +204,7 @@ class Rows:
             if name != self.filter:
                 continue
             self.metric = self.metric or choose_metric(row, self.asked_metric, where)
-            yield where, row
+            yield number, where, row
 
 
 def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
@@ -242,7 +253,7 @@ def has_verdicts(row: dict[str, Any]) -> bool:
     )
 
 
-def read_question(row: dict[str, Any], metric: str, where: str) -> Question:
+def read_question(row: dict[str, Any], metric: str, where: str, number: int) -> Question:
     """Read one row.
 
     Raises:
@@ -265,6 +276,9 @@ def read_question(row: dict[str, Any], metric: str, where: str) -> Question:
         messages_key=messages_key,
         samples=read_samples(row, metric, texts, where),
         n_completions=len(texts),
+        name=name_of(doc),
+        tags=tags_of(doc),
+        row=number,
     )
 
 
@@ -298,6 +312,7 @@ def read_samples(
             texts[index] if index < len(texts) else None,
             no_answer,
             records[index] if len(records) == len(scores) else None,
+            instructions_of_row(row),
         )
         for index, score in enumerate(scores)
     )
@@ -362,11 +377,17 @@ def from_record(record: SampleRecord, texts: list[str]) -> Sample:
         no_answer=record.verdict == Verdict.NO_ANSWER,
         text=texts[record.sample_index] if record.sample_index < len(texts) else None,
         record=record,
+        instructions=instructions_in(record.details),
     )
 
 
 def from_score(
-    index: int, score: float | None, text: str | None, no_answer: bool, record: SampleRecord | None
+    index: int,
+    score: float | None,
+    text: str | None,
+    no_answer: bool,
+    record: SampleRecord | None,
+    instructions: tuple[Instruction, ...],
 ) -> Sample:
     """Return the sample that a metric's value describes."""
     verdict: str | None = None
@@ -382,6 +403,7 @@ def from_score(
         no_answer=no_answer,
         text=text,
         record=record,
+        instructions=instructions,
     )
 
 
