@@ -1,1 +1,1 @@
-"""Plots of a report as SVG. What is drawn comes from tables and comparisons; nothing is computed."""
+"""Plots of a report as SVG: what is drawn comes from tables, and nothing is computed here."""

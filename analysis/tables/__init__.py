@@ -1,1 +1,1 @@
-"""The tables of a report: from the items of a comparison to rows of raw numbers, one theme a file."""
+"""The tables of a report: from items to rows of raw numbers, one theme a file."""

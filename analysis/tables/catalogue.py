@@ -1,8 +1,7 @@
 """Every table of a report by name: the commands of `distill-report`, in the order of its sections.
 
 Owns the list. A table's module is loaded only when it is asked for, so that `--help` answers at
-once. `make(comparison, options)` serves PAIR; SERIES, TRACES and the rest have commands of their own
-(`series`, `dataset`), which read other files.
+once. Tables of other files than two arms (sweeps, seeds, traces) have commands of their own.
 
     find("loops").load()(comparison, TableOptions())
 """
@@ -60,7 +59,7 @@ PAIR: tuple[Entry, ...] = (
     Entry("forgetting", "forgetting:forgetting", "Which losses are shown, and which not excluded."),
     Entry("truncation", "truncation:bounds", "Scores if what was cut off were all right or wrong."),
     Entry(
-        "transitions", "truncation:transitions", "Right, wrong, truncated: from one arm to other."
+        "transitions", "truncation:transitions", "Right, wrong, truncated: one arm to the other."
     ),
     Entry("volume", "volumes:volume", "How much each arm reasoned and answered.", core=True),
     Entry("ratio", "volumes:ratio", "Candidate's volume over the baseline's."),
