@@ -1,4 +1,5 @@
 # make demo    a tiny model is distilled and evaluated: offline, on a CPU, minutes (DEMO_SEED=1 for another)
+# make example  docs/example: the HTML report of the demo, and of a published pair where ../shared is found
 # make test    the tests, in an environment of their own
 # make check   what CI runs: format, lint, types, tests
 # make proof   the published verdicts of whole benchmarks, some twenty minutes (needs ../shared)
@@ -17,7 +18,7 @@ DEMO_SEED ?= 0
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check proof format bench bench-proxy clean server-transformers server-vllm server-llamacpp
+.PHONY: demo example test check proof format bench bench-proxy clean server-transformers server-vllm server-llamacpp
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_eval_autoload.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distill-eval needs Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=python3.11"; exit 2; }
@@ -29,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_ev
 
 demo: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/python -m demo.run --seed $(DEMO_SEED)
+
+example: demo
+	$(BIN)/python benchmarks/example_reports.py --demo runs/demo/seed-$(DEMO_SEED)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -15,10 +15,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from analysis import trained
 from analysis.pairing import Pairs, agree, same_doc
-from analysis.reading.exchanges import Wire
+from analysis.reading.exchanges import NOT_SAMPLING
 from analysis.reading.folder import mapping
-from analysis.reading.load import Question, TaskRun
+from analysis.reading.joining import Wire
+from analysis.reading.load import TaskRun
+from analysis.reading.question import Question
+from analysis.reading.texts import read_prompt
 
 KINDS = ("docs", "prompts", "graders", "sampling")
 SHOWN = 60  # characters of a value in a message
@@ -36,7 +40,6 @@ SAMPLING_FIELDS = frozenset(
         *("stop", "until"),
     )
 )
-NOT_SAMPLING = frozenset(("seed", "stream", "stream_options", "user", "n"))
 GRADER_FIELDS = ("metric_list", "filter_list", "process_results", "doc_to_target", "doc_to_choice")
 PROMPT_FIELDS = ("system_instruction", "system_prompt")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -128,9 +131,13 @@ def prompt_differences(baseline: TaskRun, candidate: TaskRun, pairs: Pairs) -> I
     ]
     for doc_id, one, other in changed[:1]:
         more = f" (and {len(changed) - 1} more docs)" if len(changed) > 1 else ""
-        what, values = "prompt", from_difference(one, other)
-        if one.prompt == other.prompt:
-            what, values = "prompt_hash", (str(one.prompt_hash), str(other.prompt_hash))
+        what, values = "prompt_hash", (str(one.prompt_hash), str(other.prompt_hash))
+        if one.prompt_form != other.prompt_form:
+            prompts = (
+                read_prompt(task.file.path, question.row)
+                for task, question in ((baseline, one), (candidate, other))
+            )
+            what, values = "prompt", from_difference(*prompts)
         yield f"doc {doc_id!r} {both(what, *values)}{more}"
     configs = baseline.file.config, candidate.file.config
     if all(configs):
@@ -144,15 +151,15 @@ def same_prompt(one: Question, other: Question) -> bool:
     """Say whether two rows asked the same; hashes are compared where the texts are alike."""
     if one.prompt_key and other.prompt_key and one.prompt_key != other.prompt_key:
         return False
-    return one.prompt != other.prompt or agree(one.prompt_hash, other.prompt_hash)
+    return one.prompt_form != other.prompt_form or agree(one.prompt_hash, other.prompt_hash)
 
 
-def from_difference(one: Question, other: Question) -> tuple[str, str]:
+def from_difference(one: str, other: str) -> tuple[str, str]:
     """Return both prompts from shortly before the place where they part."""
-    pairs = zip(one.prompt, other.prompt, strict=False)
+    pairs = zip(one, other, strict=False)
     same = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-    start = max((min(len(one.prompt), len(other.prompt)) if same is None else same) - 10, 0)
-    return one.prompt[start:], other.prompt[start:]
+    start = max((min(len(one), len(other)) if same is None else same) - 10, 0)
+    return one[start:], other[start:]
 
 
 def grader_differences(baseline: TaskRun, candidate: TaskRun) -> Iterator[str]:
@@ -282,8 +289,7 @@ def sent(wires: list[Wire]) -> dict[str, Any]:
     values: dict[str, dict[str, Any]] = {}
     for wire in wires:
         for name, value in normalised(wire.sampling).items():
-            if name not in NOT_SAMPLING:
-                values.setdefault(name, {})[json.dumps(value, sort_keys=True)] = value
+            values.setdefault(name, {})[json.dumps(value, sort_keys=True)] = value
     return {
         name: next(iter(found.values())) if len(found) == 1 else sorted(found)
         for name, found in values.items()
@@ -314,6 +320,9 @@ def confounds(baseline: TaskRun, candidate: TaskRun) -> list[str]:
     if harmless_limit(baseline, candidate):
         limits = [(sampling_of(task) or {}).get(TOKEN_LIMIT, NOT_SENT) for task in arms]
         found.append(f"{both(TOKEN_LIMIT, *limits)}; nothing was cut off in either arm")
+    found += trained.confounds(
+        {"baseline": baseline.file.models, "candidate": candidate.file.models}
+    )
     return found + unknown_sampling(baseline, candidate)
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,15 +21,18 @@ from analysis import comparability, items, notices, volume
 from analysis.estimate import NAN, Estimate, Share, undefined
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.pairing import Pairs, pair
-from analysis.reading.exchanges import ExchangeIndex
 from analysis.reading.load import Arm, TaskRun
-from analysis.stats import cluster, multiplicity, paired, proportions
+from analysis.reading.quality import Finding
+from analysis.stats import cluster, multiplicity, paired, power, proportions
 
 GRADER_ERROR_LIMIT = 0.01
+EMPTY_LIMIT = 0.5  # a larger share of empty completions says nothing of the model
 ALPHA = paired.ALPHA
 HIGHER, LOWER, NOT_SHOWN = "candidate higher", "candidate lower", "no difference shown"
 NOTHING = "no question graded in both arms"
 REFUSED_BASELINE, REFUSED_CANDIDATE = "baseline grader failed", "candidate grader failed"
+EMPTY_BASELINE, EMPTY_CANDIDATE = "baseline completions empty", "candidate completions empty"
+NO_CLAIM = (NOTHING, REFUSED_BASELINE, REFUSED_CANDIDATE, EMPTY_BASELINE, EMPTY_CANDIDATE)
 SIGN_FLIP = "paired sign-flip permutation of question means"
 
 
@@ -53,6 +57,7 @@ class ArmScore:
     truncated: Share
     no_answer: Share
     grader_error: Share
+    empty: Share  # blank in the samples file, though nothing says that they were cut off
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Test:
     exact_p: float = NAN  # McNemar's exact p, whichever form `rule` chose
     mid_p: float = NAN
     holm_p: float = NAN
+    bh_p: float = NAN  # Benjamini-Hochberg's, beside Holm's
     reason: str | None = None
 
 
@@ -88,7 +94,10 @@ class TaskComparison:
     volume: list[volume.VolumeFigure]
     notices: list[str]
     files: tuple[Path, Path]  # the samples files, baseline first
-    finding: str = ""  # HIGHER, LOWER, NOT_SHOWN, NOTHING or one of the refusals
+    lower_is_better: bool = False  # as lm-eval tells of an error rate
+    sampling: tuple[dict[str, Any] | None, ...] = (None, None)  # of each arm, None where unknown
+    confounds: tuple[str, ...] = ()  # what else differs between the runs
+    finding: str = ""  # HIGHER, LOWER, NOT_SHOWN or one of NO_CLAIM
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Comparison:
     items: list[Item]
     logs: tuple[Path, ...]
     seed: int
+    quality: list[Finding] = field(default_factory=list)  # what in the files was torn or foreign
 
 
 def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
@@ -113,7 +123,6 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
     Raises:
         ValueError: no task in common, arms that may not be compared, or a damaged log.
     """
-    index = ExchangeIndex.read(options.logs)
     names = [task for task in baseline.tasks if task in candidate.tasks]
     if not names:
         raise ValueError(
@@ -121,10 +130,12 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
             f"candidate has {', '.join(candidate.tasks)}"
         )
     aligned = [pair(baseline.tasks[name], candidate.tasks[name]) for name in names]
-    tables = [
-        items.build(baseline.tasks[name], candidate.tasks[name], pairs, index)
-        for name, pairs in zip(names, aligned, strict=True)
-    ]
+    runs = [arm.tasks[name] for name in names for arm in (baseline, candidate)]
+    with items.open_logs(options.logs, runs) as logs:
+        tables = [
+            items.build(baseline.tasks[name], candidate.tasks[name], pairs, logs)
+            for name, pairs in zip(names, aligned, strict=True)
+        ]
     found: list[comparability.Difference] = []
     for name, pairs, (_, joined) in zip(names, aligned, tables, strict=True):
         found += comparability.differences(baseline.tasks[name], candidate.tasks[name], pairs)
@@ -135,9 +146,10 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
         for name, pairs, (rows, _) in zip(names, aligned, tables, strict=True)
     ]
     told = [
-        *notices.of_arms(baseline, candidate, names),
+        *notices.of_arms(baseline, candidate, names, alike=not allowed),
         *(f"allowed difference of {kind}, {task}: {text}" for kind, task, text in allowed),
-        *notices.of_logs(index, bool(options.logs)),
+        *notices.of_logs(logs, bool(options.logs)),
+        *notices.of_shared(item for rows, _ in tables for item in rows),
     ]
     return Comparison(
         baseline=baseline.label,
@@ -150,6 +162,7 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
         items=[item for rows, _ in tables for item in rows],
         logs=options.logs,
         seed=options.seed,
+        quality=items.findings(runs, logs, (item for rows, _ in tables for item in rows)),
     )
 
 
@@ -214,6 +227,9 @@ def compare_task(
         volume=volume.figures(rows, seeds),
         notices=notices.of_task(baseline, candidate, pairs, rows),
         files=(baseline.file.path, candidate.file.path),
+        lower_is_better=notices.lower_is_better(baseline),
+        sampling=tuple(comparability.sampling_of(task) for task in (baseline, candidate)),
+        confounds=tuple(comparability.confounds(baseline, candidate)),
     )
 
 
@@ -236,7 +252,7 @@ def binary_part(graded: Couples) -> PairedPart:
     return (
         table,
         paired.newcombe_difference(table),
-        paired.detectable_difference(table),
+        power.detectable_difference(table),
         Test(p, f"McNemar {rule}", exact_p, mid_p),
     )
 
@@ -247,9 +263,16 @@ def nothing_graded() -> PairedPart:
     return None, undefined(reason), undefined(reason), Test(NAN, "none", reason=reason)
 
 
-def agreement_of(graded: Couples) -> paired.PairedTable:
+def score_of(item: Item) -> float | None:
+    """Return the score as it was graded."""
+    return item.score
+
+
+def agreement_of(
+    graded: Couples, score: Callable[[Item], float | None] = score_of
+) -> paired.PairedTable:
     """Count the questions by which arm solved them."""
-    solved = [(base.score == 1.0, cand.score == 1.0) for base, cand in graded]
+    solved = [(score(base) == 1.0, score(cand) == 1.0) for base, cand in graded]
     return paired.PairedTable(
         both=solved.count((True, True)),
         candidate_only=solved.count((False, True)),
@@ -304,7 +327,13 @@ def arm_score(rows: list[Item], binary: bool, rng: np.random.Generator) -> ArmSc
         truncated=share(rows, lambda item: item.truncated),
         no_answer=share(rows, lambda item: item.no_answer),
         grader_error=share(rows, lambda item: item.score is None),
+        empty=share(rows, was_empty),
     )
+
+
+def was_empty(item: Item) -> bool | None:
+    """Say whether a completion was blank and not cut off, None for a task without text."""
+    return None if item.truncated is None else item.empty and not item.truncated
 
 
 def share(rows: list[Item], flag: Callable[[Item], bool | None]) -> Share:
@@ -326,22 +355,31 @@ def mean_score(rows: list[Item], binary: bool, rng: np.random.Generator) -> Esti
 
 def with_findings(tasks: list[TaskComparison]) -> list[TaskComparison]:
     """Adjust the p-values over the tasks, then decide what each of them shows."""
-    adjusted = multiplicity.holm([task.test.p for task in tasks])
-    done = [
-        replace(task, test=replace(task.test, holm_p=p))
-        for task, p in zip(tasks, adjusted, strict=True)
-    ]
+    p_values = [task.test.p for task in tasks]
+    adjusted = zip(
+        tasks,
+        multiplicity.holm(p_values),
+        multiplicity.benjamini_hochberg(p_values),
+        strict=True,
+    )
+    done = [replace(task, test=replace(task.test, holm_p=p, bh_p=q)) for task, p, q in adjusted]
     return [replace(task, finding=finding(task)) for task in done]
 
 
 def finding(task: TaskComparison) -> str:
     """Say what a task shows; a difference only where Holm's p is below 5%.
 
-    Nothing is claimed where a grader failed on more than 1% of an arm's samples.
+    Nothing is claimed where a grader failed on more than 1% of an arm's samples, or where most of
+    its completions are empty: then the score is not the model's.
     """
-    for arm, refused in ((task.baseline, REFUSED_BASELINE), (task.candidate, REFUSED_CANDIDATE)):
+    for arm, refused, empty in (
+        (task.baseline, REFUSED_BASELINE, EMPTY_BASELINE),
+        (task.candidate, REFUSED_CANDIDATE, EMPTY_CANDIDATE),
+    ):
         if arm.grader_error.value > GRADER_ERROR_LIMIT:
             return refused
+        if arm.empty.value > EMPTY_LIMIT:
+            return empty
     if not task.difference.defined:
         return NOTHING
     if task.test.holm_p >= ALPHA:

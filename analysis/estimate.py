@@ -1,7 +1,7 @@
 """The shape of a number in a report: value, interval, how it was made, and why it is missing.
 
-Owns `Estimate`, `Share` and what "undefined" means: value NaN with a reason in words, never 0 and never a
-bare blank. Refuses to own any formula.
+Owns `Estimate`, `Share` and what "undefined" means: value NaN with a reason in words, never 0 and
+never a bare blank. Refuses to own any formula.
 
     Estimate(0.572, 0.528, 0.615, method="Wilson")
     undefined("no completed sample")

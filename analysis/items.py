@@ -10,16 +10,29 @@ counts, tests and volumes read these rows and nothing else, so a report cannot c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from analysis.comparability import Joined
 from analysis.pairing import Pairs
 from analysis.reading.doc import Instruction
-from analysis.reading.exchanges import ExchangeIndex, Taken, Volume, Wanted, Wire, measure
-from analysis.reading.load import Question, Sample, TaskRun
-from analysis.reading.signs import Signs, signs_of
-from harness_tasks.reasoning import split
+from analysis.reading.joining import Wanted, Wire, join, marks_of
+from analysis.reading.load import TaskRun
+from analysis.reading.logs import Logs
+from analysis.reading.measure import Volume
+from analysis.reading.quality import (
+    AMBIGUOUS,
+    INCOMPLETE,
+    NO_EXCHANGE,
+    NO_SAMPLE,
+    OTHER_MODEL,
+    OTHER_TEXT,
+    Finding,
+)
+from analysis.reading.question import Question, Sample
+from analysis.reading.signs import Signs
 from harness_tasks.records import Verdict
 
 BASELINE, CANDIDATE = "baseline", "candidate"
@@ -63,76 +76,93 @@ class Item:
     cached: bool | None  # answered from lm-eval's cache: not in the log, and the run used one
     signs: Signs | None  # of loops and of thinking; None where there is no text
     instructions: tuple[Instruction, ...]  # of IFEval
-    row: int  # the row of the samples file that holds the texts, from 1
+    row: int  # the line of the samples file that holds the texts, from 1
+    log_at: tuple[str, int] | None = None  # file and byte of its exchange in the log
+
+
+def open_logs(paths: Collection[Path], tasks: Iterable[TaskRun]) -> Logs:
+    """Read the logs for what the samples of these tasks may ask for; close it after `build`.
+
+    Raises:
+        ValueError: no log there, or a file that holds lines and no exchange.
+    """
+    wanted = (one for task in tasks for one in Joiner(task).all_wanted())
+    return Logs.read(paths, marks_of(wanted) if paths else ())
 
 
 def build(
-    baseline: TaskRun, candidate: TaskRun, pairs: Pairs, index: ExchangeIndex
+    baseline: TaskRun, candidate: TaskRun, pairs: Pairs, logs: Logs
 ) -> tuple[list[Item], Joined]:
     """Return the items of a task, baseline and candidate of a sample next to each other.
 
     The exchanges that were found come along for the comparison of what was sent.
     """
-    taken = Taken()
-    same_file = baseline.file.path == candidate.file.path  # one exchange is then both arms' own
-    joiners = (
-        Joiner(baseline, index, taken),
-        Joiner(candidate, index, Taken() if same_file else taken),
+    first, second = Joiner(baseline), Joiner(candidate)
+    couples = [(paired, *both) for paired in pairs.questions for both in paired.samples]
+    wanted = (
+        [first.wanted(paired.baseline, one) for paired, one, _ in couples],
+        [second.wanted(paired.candidate, other) for paired, _, other in couples],
     )
+    if baseline.file.path == candidate.file.path:  # one exchange is then both arms' own
+        wires = [join(logs, own, first.request_ids()) for own in wanted]
+    else:
+        reserved = [*first.request_ids(), *second.request_ids()]
+        both = [one for couple in zip(*wanted, strict=True) for one in couple]
+        found = join(logs, both, reserved)
+        wires = [found[::2], found[1::2]]
     items: list[Item] = []
     joined: Joined = []
-    for paired in pairs.questions:
-        for one, other in paired.samples:
-            wires = joiners[0].find(paired.baseline, one), joiners[1].find(paired.candidate, other)
-            items.append(joiners[0].item(paired.baseline, one, wires[0], BASELINE))
-            items.append(joiners[1].item(paired.candidate, other, wires[1], CANDIDATE))
-            joined.append((paired.baseline.doc_id, *wires))
+    for (paired, one, other), base, cand in zip(couples, *wires, strict=True):
+        items.append(first.item(paired.baseline, one, base, BASELINE))
+        items.append(second.item(paired.candidate, other, cand, CANDIDATE))
+        joined.append((paired.baseline.doc_id, base, cand))
     return items, joined
 
 
 class Joiner:
     """Joins the samples of one arm of a task with their exchanges."""
 
-    def __init__(self, task: TaskRun, index: ExchangeIndex, taken: Taken) -> None:
+    def __init__(self, task: TaskRun) -> None:
         self.task = task
-        self.index = index
-        self.taken = taken
+        self.models = task.file.models
         run = task.file.config.get("run") or task.file.manifest.get("run")
         self.run = str(run) if run else None
         backend = str(task.file.config.get("model") or "api")
         self.keeps_whole_text = not any(word in backend for word in API_BACKENDS)
         self.cached = True if task.file.config.get("use_cache") else None
-        for question in task.questions.values():
+
+    def all_wanted(self) -> Iterator[Wanted]:
+        """Yield what is known of every sample, paired or not."""
+        for question in self.task.questions.values():
             for sample in question.samples:
-                taken.request_ids.update(self.request_ids(question, sample))
+                yield self.wanted(question, sample)
 
-    def find(self, question: Question, sample: Sample) -> Wire | None:
-        """Return the exchange of a sample, None where the logs hold none."""
-        wanted = Wanted(
-            request_ids=tuple(self.request_ids(question, sample)),
+    def request_ids(self) -> Iterator[str]:
+        """Yield the request ids of all samples, paired or not."""
+        return (one.request_id for one in self.all_wanted() if one.request_id)
+
+    def wanted(self, question: Question, sample: Sample) -> Wanted:
+        """Return what is known of a sample's exchange."""
+        request_id = sample.request_id
+        if not request_id and self.run:
+            request_id = f"{self.run}/{self.task.task}/{question.doc_id}/{sample.sample_index}"
+        return Wanted(
+            request_id=request_id or None,
             messages_key=question.messages_key,
-            text=sample.text,
-            models=self.task.file.models,
+            text_key=sample.text.text_key if sample.text else None,
+            models=self.models,
         )
-        return self.index.find(wanted, self.taken)
-
-    def request_ids(self, question: Question, sample: Sample) -> Iterator[str]:
-        """Yield the ids under which a sample's request may stand in the log."""
-        if sample.record is not None and sample.record.request_id:
-            yield sample.record.request_id
-        elif self.run:
-            yield f"{self.run}/{self.task.task}/{question.doc_id}/{sample.sample_index}"
 
     def item(self, question: Question, sample: Sample, wire: Wire | None, arm: str) -> Item:
         """Return the row of a sample."""
-        volume, state, source = self.volume(sample, wire)
-        request_ids = tuple(self.request_ids(question, sample))
-        record = sample.record
-        generated = sample.text is not None or record is not None
-        told = record is not None and record.finish_reason is not None
-        cut = not told and (state == "unclosed" or bool(wire and wire.truncated))
+        volume, source = self.volume(sample, wire)
+        text = sample.text
+        generated = text is not None or sample.recorded
+        told = sample.finish_reason is not None
+        open_block = text is not None and text.state == "unclosed"
+        cut = not told and (open_block or bool(wire and wire.truncated))
         unanswered = sample.verdict == Verdict.NO_ANSWER
-        tokens = record.completion_tokens if record else None
+        tokens = sample.completion_tokens
         if tokens is None and wire is not None:
             tokens = wire.completion_tokens
         return Item(
@@ -153,56 +183,68 @@ class Joiner:
             volume_from=source,
             in_log=wire is not None,
             end_known=told or wire is not None,
-            empty=sample.text is not None and not sample.text.strip(),
+            empty=text is not None and text.empty,
             name=question.name or str(question.doc_id),
             tags=question.tags,
             target=question.target,
-            answer=record.answer if record else None,
-            finish_reason=record.finish_reason if record else wire.finish_reason if wire else None,
+            answer=sample.answer,
+            finish_reason=wire.finish_reason
+            if wire and not sample.recorded
+            else sample.finish_reason,
             prompt_tokens=wire.prompt_tokens if wire else None,
             duration_s=wire.duration_s if wire else None,
             ttft_s=wire.ttft_s if wire else None,
-            found_by=found_by(wire, request_ids) if wire else None,
+            found_by=found_by(wire) if wire else None,
             cached=self.cached if wire is None else False,
-            signs=self.signs(sample, wire),
+            signs=wire.signs if wire else text.signs if text else None,
             instructions=sample.instructions,
             row=question.row,
+            log_at=wire.log_at if wire else None,
         )
 
-    def signs(self, sample: Sample, wire: Wire | None) -> Signs | None:
-        """Return what the text shows: that of the exchange, else that of the samples file."""
-        if wire is not None:
-            return wire.signs
-        if sample.text is None:
-            return None
-        parts = split(sample.text)
-        return signs_of(parts.reasoning, parts.answer_text)
-
-    def volume(self, sample: Sample, wire: Wire | None) -> tuple[Volume | None, str, str | None]:
-        """Return the sizes of a completion, the state of its text, and where the sizes come from.
+    def volume(self, sample: Sample, wire: Wire | None) -> tuple[Volume | None, str | None]:
+        """Return the sizes of a completion, and where they come from.
 
         Text that came through an API client which keeps `content` only, and shows no reasoning,
         proves nothing: the server may have sent the reasoning apart. Such a size is unknown.
         """
-        if sample.text is None:
-            return (wire.volume, "none", FROM_LOG) if wire else (None, "none", None)
-        finish_reason = sample.record.finish_reason if sample.record else None
-        parts = split(sample.text, finish_reason=finish_reason)
         if wire is not None:
-            return wire.volume, parts.state, FROM_LOG
-        by_us = sample.record is not None and sample.record.request_id is not None  # `local-chat`
-        if by_us or self.keeps_whole_text or parts.reasoning:
-            sizes = measure(parts.reasoning, parts.answer_text)
-            if sample.record is not None:  # it knew what the server had split, the text may quote
-                sizes = replace(
-                    sizes,
-                    reasoning_chars=sample.record.reasoning_chars,
-                    answer_chars=sample.record.answer_chars,
-                )
-            return sizes, parts.state, FROM_SAMPLES
-        return None, parts.state, None
+            return wire.volume, FROM_LOG
+        by_us = sample.request_id is not None  # `local-chat` keeps the reasoning
+        if sample.text and (by_us or self.keeps_whole_text or sample.text.shows_reasoning):
+            return sample.text.volume, FROM_SAMPLES
+        return None, None
 
 
-def found_by(wire: Wire, request_ids: tuple[str, ...]) -> str:
+def found_by(wire: Wire) -> str:
     """Say how an exchange was found."""
-    return FOUND_BY_ID if wire.request_id in request_ids else FOUND_BY_TEXT
+    return FOUND_BY_ID if wire.by_id else FOUND_BY_TEXT
+
+
+def findings(runs: Iterable[TaskRun], logs: Logs, items: Iterable[Item]) -> list[Finding]:
+    """Return what in the files was torn, foreign or without its other half."""
+    found = [one for run in runs for one in run.quality] + logs.quality
+    if logs.files:
+        missing = Counter(f"{item.task}, {item.arm}" for item in items if not item.in_log)
+        text = "samples that no exchange of the given logs is known to have answered"
+        found += [Finding(NO_EXCHANGE, where, n, text) for where, n in missing.items()]
+        found += [
+            Finding(kind, "logs", n, text)
+            for kind, text, n in (
+                (NO_SAMPLE, "whole exchanges that answered no paired sample", logs.n_unused),
+                (INCOMPLETE, "exchanges without a whole reply", logs.counts["incomplete"]),
+                (
+                    OTHER_MODEL,
+                    "samples whose request id another model has",
+                    logs.counts[OTHER_MODEL],
+                ),
+                (OTHER_TEXT, "samples unlike the reply of their id", logs.counts[OTHER_TEXT]),
+                (
+                    AMBIGUOUS,
+                    "samples that several models may have answered",
+                    logs.counts[AMBIGUOUS],
+                ),
+            )
+            if n
+        ]
+    return list(dict.fromkeys(found))

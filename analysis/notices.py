@@ -8,19 +8,22 @@ hides. Refuses to own refusals (`comparability`) and numbers (`compare`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import combinations
+
 from analysis import comparability
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.pairing import Pairs
-from analysis.reading.exchanges import ExchangeIndex
 from analysis.reading.folder import mapping
 from analysis.reading.load import Arm, TaskRun
+from analysis.reading.logs import Logs
 
 FINISHED = "finished"  # a run's status in its manifest
 MOSTLY = 0.5  # a share of empty completions above this is worth a notice
 
 
-def of_arms(baseline: Arm, candidate: Arm, names: list[str]) -> list[str]:
-    """Return what to know of the two arms beside their scores."""
+def of_arms(baseline: Arm, candidate: Arm, names: list[str], *, alike: bool = True) -> list[str]:
+    """Return what to know of the two arms beside their scores; `alike`: asked in the same way."""
     notices = [*baseline.notices, *candidate.notices]
     for arm in (baseline, candidate):
         status = arm.tasks[names[0]].file.manifest.get("status", FINISHED)
@@ -33,26 +36,49 @@ def of_arms(baseline: Arm, candidate: Arm, names: list[str]) -> list[str]:
     if first.path.resolve() == second.path.resolve():
         notices.append("A/A: both arms are the same file, so every difference is 0 by construction")
     elif first.model is not None and first.model == second.model:
-        notices.append(f"A/A: both arms were answered by {first.model!r}; this is the noise floor")
+        notices.append(
+            f"A/A: both arms were answered by {first.model!r}; this is the noise floor"
+            if alike
+            else f"both arms were answered by {first.model!r}, asked in two ways"
+        )
     for name in names:
-        notices += lower_is_better(baseline.tasks[name])
+        if lower_is_better(baseline.tasks[name]):
+            metric = baseline.tasks[name].metric
+            notices.append(
+                f"{name}: lower is better for {metric}, so a higher candidate is a worse one"
+            )
         notices += comparability.confounds(baseline.tasks[name], candidate.tasks[name])
     return notices
 
 
-def lower_is_better(task: TaskRun) -> list[str]:
-    """Say so where lm-eval tells that a lower value of the metric is the better one."""
+def lower_is_better(task: TaskRun) -> bool:
+    """Say whether lm-eval tells that a lower value of the metric is the better one."""
     told = mapping(mapping(task.file.results.get("higher_is_better")).get(task.task))
-    if told.get(task.metric) is not False:
-        return []
-    return [f"{task.task}: lower is better for {task.metric}, so a higher candidate is a worse one"]
+    return told.get(task.metric) is False
 
 
-def of_logs(index: ExchangeIndex, asked: bool) -> list[str]:
+def of_shared(items: Iterable[Item]) -> list[str]:
+    """Say which tasks ask the same questions: a mean over tasks counts those twice.
+
+    Two docs are the same where the benchmark's own name, with a letter in it, and target are.
+    """
+    asked: dict[str, set[tuple[str, str]]] = {}
+    for item in items:
+        if item.arm == BASELINE and item.name != str(item.doc_id) and not item.name.isdecimal():
+            asked.setdefault(item.task, set()).add((item.name, item.target))
+    return [
+        f"{one} and {other} share {len(asked[one] & asked[other])} questions: the mean over tasks "
+        "counts them twice"
+        for one, other in combinations(asked, 2)
+        if asked[one] & asked[other]
+    ]
+
+
+def of_logs(logs: Logs, asked: bool) -> list[str]:
     """Return what to know of the logs."""
     notices = []
     if asked:
-        notices.append(f"logs: {index.counts['complete']} whole exchanges")
+        notices.append(f"logs: {logs.counts['complete']} whole exchanges")
     for name, text in (
         ("incomplete", "exchanges without a whole reply were passed over"),
         ("torn", "log files end in a line cut short by a crash"),
@@ -64,8 +90,8 @@ def of_logs(index: ExchangeIndex, asked: bool) -> list[str]:
         ),
         ("ambiguous", "samples fit exchanges of several models and were joined with none"),
     ):
-        if index.counts[name]:
-            notices.append(f"logs: {index.counts[name]} {text}")
+        if logs.counts[name]:
+            notices.append(f"logs: {logs.counts[name]} {text}")
     return notices
 
 
@@ -101,7 +127,7 @@ def of_samples(name: str, task: TaskRun, rows: list[Item]) -> list[str]:
         )
     questions = task.questions.values()
     repeated = [q for q in questions if len(q.samples) > 1 and q.samples[0].text is not None]
-    copies = sum(len({sample.text for sample in q.samples}) == 1 for q in repeated)
+    copies = sum(len({one.text and one.text.text_key for one in q.samples}) == 1 for q in repeated)
     if copies > MOSTLY * len(repeated):
         notices.append(
             f"{copies} of {len(repeated)} docs of the {name} have copies of one completion: was "

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.reading.load import Question, Sample, TaskRun
+from analysis.reading.load import TaskRun
+from analysis.reading.question import Question, Sample
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,39 @@ PAIRS = {
         "reasoninggym__Qwen2.5-3B-Instruct",
         "reasoninggym__Qwen-2.5-3B-rlft",
     ),
+    "distill_ifeval": (
+        "ifeval",
+        "gpt-4o-2024-08-06",
+        "Qwen__Qwen2.5-7B-Instruct-GPTQ-Int4",
+    ),
 }
 
 
 def published(benchmark: str, name: str) -> list[dict[str, Any]]:
     """Return the published rows of one model on one benchmark, in doc order."""
+    if benchmark == "ifeval":
+        return published_ifeval(name)
     path = SHARED / "data" / "outputs" / benchmark / f"{name}.jsonl.gz"
     return sorted(read_jsonl(path), key=lambda row: int(row["idx"]))
+
+
+def published_ifeval(name: str) -> list[dict[str, Any]]:
+    """Return IFEval's rows in the form of the others: the prompt, the response, the verdict.
+
+    The publisher asks them in our order, and of doc 339 for one placeholder where ours wants three.
+    """
+    stem = f"mifeval_en__{name}"
+    folder = SHARED / "data" / "outputs" / "ifeval"
+    docs = read_jsonl(BENCHMARKS / "ifeval.jsonl")
+    verdicts = read_jsonl(folder / f"{stem}.eval_results_strict.jsonl.gz")
+    return [
+        {
+            "question": doc["prompt"],
+            "code": [verdict["response"]],
+            "followed": verdict["follow_all_instructions"],
+        }
+        for doc, verdict in zip(docs, verdicts, strict=True)
+    ]
 
 
 def record(rows: list[dict[str, Any]], path: Path) -> Path:

@@ -17,7 +17,22 @@ ALLOWED = {
     "harness_tasks": ("harness_tasks",),
     "proxy": ("proxy", "harness_tasks.reasoning"),  # a record names the state of the one splitter
     "training": ("training", "harness_tasks", "proxy.exchange"),
-    "analysis": ("analysis", "harness_tasks.records", "harness_tasks.reasoning", "proxy.exchange"),
+    "analysis": (
+        "analysis",
+        "harness_tasks.records",
+        "harness_tasks.reasoning",
+        "proxy.exchange",
+        # judging asks models, by the one client and its store
+        "harness_tasks.chat_given",
+        "harness_tasks.chat_model",
+        "harness_tasks.chat_settings",
+        "harness_tasks.chat_store",
+        "harness_tasks.progress",
+        "harness_tasks.side_by_side",
+        # training data: the one rule of leaks, and the lengths of traces
+        "harness_tasks.decontaminate",
+        "harness_tasks.lengths",
+    ),
 }
 HEAVY = ("torch", "lm_eval", "datasets", "transformers", "pandas", "scipy", "statsmodels", "sympy")
 STDLIB_ONLY = (
@@ -25,6 +40,9 @@ STDLIB_ONLY = (
     "harness_tasks.reasoning",
     "harness_tasks.explained",
     "harness_tasks.extract",
+    "harness_tasks.lengths",
+    "harness_tasks.overlap",
+    "harness_tasks.wording",
     "harness_tasks.sampling",
     "proxy.exchange",
 )

@@ -16,6 +16,8 @@ from typing import Any
 
 from proxy.exchange import messages_sha256
 
+LONGEST = 200  # characters of a value of generation that are kept; of the rest its hash
+
 
 def completions(row: dict[str, Any]) -> list[str]:
     """Return the generated texts of a row; none for a task scored by log-likelihood.
@@ -42,11 +44,12 @@ def argument_lists(row: dict[str, Any]) -> list[list[Any]]:
 
 
 def generation_arguments(row: dict[str, Any]) -> Iterator[str]:
-    """Yield the generation arguments of a row's requests as JSON."""
+    """Yield the generation arguments of a row's requests as JSON, a long value cut (`short`)."""
     for arguments in argument_lists(row):
         for one in arguments[1:]:
             if isinstance(one, dict):
-                yield json.dumps(one, sort_keys=True)
+                told = {name: short(value) for name, value in one.items()}
+                yield json.dumps(told, sort_keys=True)
 
 
 def prompt_of(row: dict[str, Any]) -> tuple[str, str, str | None]:
@@ -97,3 +100,12 @@ def are_messages(value: Any) -> bool:
 def digest(text: str) -> str:
     """Return a short key of a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def short(value: Any) -> Any:
+    """Return a value, or where its JSON is long a text that is equal where the value is."""
+    try:
+        text = json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return "nested too deeply"
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]}... sha256 {digest(text)}"

@@ -1,36 +1,37 @@
-"""A samples file of lm-eval, ours or any other task's, as graded samples by question.
+"""The samples files of an arm, ours or any other task's, as graded questions.
 
-Owns the reading of a row: verdict, score, answer text, prompt and identity of the doc. Refuses to
-own which file to read (`folder`) and what two arms may differ in (`comparability`).
+Owns which rows of a file are read, by which metric and under which filter, and what becomes of a
+row that cannot be: it is left out and counted, and a file without one usable row is refused. So is
+a value that is no score, for then the metric is the wrong one. Refuses to own which file to read
+(`folder`), what a row is worth (`question`) and what two arms may differ in (`comparability`).
 
-A row as lm-eval 0.4 writes it (older ones keep `arguments` as a list of lists):
-
-    {"doc_id": 0, "target": "18", "arguments": {"gen_args_0": {"arg_0": "...", "arg_1": {...}}},
-     "resps": [["..."]], "filter": "none", "doc_hash": "9ac0...", "exact_match": 1.0}
+    arm = read_arm("base", Path("runs/base"), Choice())
+    arm.tasks["gsm8k"].questions[0].samples[0].score
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from analysis.reading import folder
-from analysis.reading.asked import completions, digest, generation_arguments, prompt_of
-from analysis.reading.doc import (
-    Instruction,
-    instructions_in,
-    instructions_of_row,
-    name_of,
-    tags_of,
+from analysis.reading.asked import generation_arguments
+from analysis.reading.lines import Piece, Row, each, pieces_of, rows_of, size_of
+from analysis.reading.quality import DUPLICATE, FOREIGN, Damage, Finding
+from analysis.reading.question import (
+    REQUIRED,
+    VERDICTS,
+    Question,
+    Unusable,
+    has_verdicts,
+    may_be_score,
+    read_question,
 )
-from analysis.reading.exchanges import count_of
-from harness_tasks.records import SampleRecord, Verdict, read_jsonl
 
-VERDICTS = "verdict"  # the metric's name where the rows carry our own per-sample verdicts
 METRIC_PRIORITY = (
     "exact_match",
     "math_verify",
@@ -40,46 +41,7 @@ METRIC_PRIORITY = (
     "acc_norm",
     "acc",
 )
-NO_MATCH = "[invalid]"  # what lm-eval's regex filters leave where nothing matched
-REQUIRED = ("doc_id", "resps")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One graded completion. `score` is None where the grader failed; `text` where none is kept."""
-
-    sample_index: int
-    verdict: str | None  # a Verdict, or None for a score between 0 and 1
-    score: float | None
-    truncated: bool
-    no_answer: bool
-    text: str | None
-    record: SampleRecord | None = None
-    instructions: tuple[Instruction, ...] = ()
-
-    @property
-    def grader_error(self) -> bool:
-        """Say whether the sample is left out of the score."""
-        return self.score is None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One doc with its samples, and what identifies it and its prompt across arms."""
-
-    doc_id: int | str
-    doc_hash: str | None  # lm-eval's own
-    doc_key: str | None  # of the doc itself, None where the row holds none
-    target: str
-    prompt: str
-    prompt_key: str
-    prompt_hash: str | None  # lm-eval's own
-    messages_key: str | None  # messages_sha256 of what was sent, where one can tell
-    samples: tuple[Sample, ...]
-    n_completions: int
-    name: str | None  # the benchmark's own
-    tags: dict[str, str]
-    row: int  # of the samples file, from 1
+TRIED = 100  # rows that are asked for a metric before the task is called unscored
 
 
 @dataclass(frozen=True)
@@ -93,6 +55,7 @@ class TaskRun:
     questions: dict[int | str, Question]
     gen_kwargs: tuple[str, ...]  # the distinct generation arguments of the rows, as JSON
     ours: bool
+    quality: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -146,31 +109,47 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
     """Read one samples file.
 
     Raises:
-        ValueError: no rows, a bad row, or a metric or filter that the rows lack.
+        ValueError: no usable row, a value that is no score, or no such metric or filter.
     """
-    rows = Rows(file, choice)
+    graded = choose(file, choice)
     questions: dict[int | str, Question] = {}
     gen_kwargs: set[str] = set()
-    for number, where, row in rows:
-        question = read_question(row, rows.metric, where, number)
-        if question.doc_id in questions:
-            raise ValueError(
-                f"{where}: doc {question.doc_id!r} stands twice under filter {rows.filter!r}; "
-                "the file mixes two runs"
-            )
-        questions[question.doc_id] = question
-        gen_kwargs.update(generation_arguments(row))
+    damage = Damage()
+    n_lines = 0
+    work = partial(read_piece, graded=graded)
+    for part in each(work, pieces_of(file.path), size_of(file.path)):
+        if part.refused is not None:
+            line, text = part.refused
+            raise ValueError(f"{file.path}: row {line + n_lines} {text}")
+        damage.merge(part.damage.seen, n_lines)
+        gen_kwargs.update(part.gen_kwargs)
+        for question in part.questions:
+            own = replace(question, row=question.row + n_lines) if n_lines else question
+            first = questions.setdefault(own.doc_id, own)
+            if first is not own:
+                damage.add(DUPLICATE, own.row, stands_twice(first, own))
+        n_lines += part.n_lines
     if not questions:
-        filters = ", ".join(sorted(rows.filters)) or "none: the file is empty"
-        raise ValueError(f"{file.path}: no rows under filter {rows.filter!r}; it holds {filters}")
+        raise ValueError(f"{file.path}: {damage.first() or 'no rows: the file is empty'}")
     return TaskRun(
         file=file,
         task=file.task,
-        metric=rows.metric,
-        filter=rows.filter,
+        metric=graded.metric,
+        filter=graded.filter,
         questions=questions,
         gen_kwargs=tuple(sorted(gen_kwargs)),
-        ours=rows.metric == VERDICTS,
+        ours=graded.metric == VERDICTS,
+        quality=damage.findings(file.path),
+    )
+
+
+def stands_twice(first: Question, second: Question) -> str:
+    """Say that a doc stands twice; the first row counts, as in the run that wrote it first."""
+    keys = [[sample.text and sample.text.text_key for sample in q.samples] for q in (first, second)]
+    texts = "the same" if keys[0] == keys[1] else "other"
+    return (
+        f"doc {first.doc_id!r:.60} stands twice, with {texts} completions: row {first.row} counts, "
+        f"row {second.row} does not"
     )
 
 
@@ -178,33 +157,111 @@ class Unscored(ValueError):
     """A task whose rows hold no score in [0, 1], as perplexity: it cannot be compared here."""
 
 
-class Rows:
-    """The rows of one filter of a samples file, with the metric that grades them.
+@dataclass(frozen=True)
+class Graded:
+    """Which rows of a samples file count, and by what."""
 
-    Both are known once the first row has been read: one pass, one row in memory at a time.
+    metric: str
+    filter: str
+
+
+@dataclass
+class Part:
+    """What one piece of a samples file held."""
+
+    questions: list[Question] = field(default_factory=list)
+    gen_kwargs: set[str] = field(default_factory=set)
+    damage: Damage = field(default_factory=Damage)
+    n_lines: int = 0
+    refused: tuple[int, str] | None = None  # the line whose value is no score, and what it is
+
+
+def read_piece(piece: Piece, graded: Graded) -> Part:
+    """Read the rows of a piece that count."""
+    part = Part()
+    for found in rows_of(piece):
+        part.n_lines = found.line
+        row = usable(found, part.damage)
+        if row is None or filter_of(row) != graded.filter:
+            continue
+        where = f"(doc {row['doc_id']!r:.60}): "
+        try:
+            question = read_question(row, graded.metric, found.line)
+            part.gen_kwargs.update(generation_arguments(row))
+        except Unusable as bad:
+            part.damage.add(bad.kind, found.line, f"{where}{bad}")
+        except RecursionError:
+            part.damage.add(FOREIGN, found.line, f"{where}nested too deeply")
+        except ValueError as bad:
+            part.refused = found.line, f"{where}{bad}"
+            return part
+        else:
+            part.questions.append(question)
+    return part
+
+
+def usable(found: Row, damage: Damage) -> dict[str, Any] | None:
+    """Return a line's object where it is a row of lm-eval's samples; count it where it is not."""
+    if found.fault is not None:
+        damage.add(found.fault.kind, found.line, found.fault.text)
+        return None
+    if found.value is None:
+        return None
+    row = found.value
+    missing = next((key for key in REQUIRED if key not in row), None)
+    if missing is None:
+        return row
+    doc = f"(doc {row.get('doc_id')!r:.60})"
+    damage.add(FOREIGN, found.line, f"{doc} lacks {missing!r}; expected a row of lm-eval's samples")
+    return None
+
+
+def filter_of(row: dict[str, Any]) -> str:
+    """Return the name of the filter that a row was graded under."""
+    return str(row.get("filter") or "none")
+
+
+def choose(file: folder.SamplesFile, choice: Choice) -> Graded:
+    """Return filter and metric: what was asked for, else what the first rows have.
+
+    Raises:
+        ValueError: no row under the filter that was asked for, or none with the metric.
+        Unscored: the rows have nothing to grade by.
     """
+    asked = choice.filter(file.task)
+    filters: set[str] = set()
+    problem: ValueError | None = None
+    rows = filtered(file.path, asked, filters, damage := Damage())
+    for line, row in islice(rows, TRIED):
+        where = f"{file.path}: row {line} (doc {row['doc_id']!r:.60})"
+        try:
+            metric = choose_metric(row, choice.metric(file.task), where)
+        except ValueError as bad:
+            problem = problem or bad
+        else:
+            return Graded(metric, filter_of(row))
+    if problem is not None:
+        raise problem
+    if not filters:
+        raise ValueError(f"{file.path}: {damage.first() or 'no rows: the file is empty'}")
+    held = ", ".join(sorted(filters))
+    raise ValueError(f"{file.path}: no rows under filter {asked!r}; it holds {held}")
 
-    def __init__(self, file: folder.SamplesFile, choice: Choice) -> None:
-        self.file = file
-        self.asked_metric = choice.metric(file.task)
-        self.filter = choice.filter(file.task) or ""
-        self.metric = ""
-        self.filters: set[str] = set()
 
-    def __iter__(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """Yield number, place and row."""
-        for number, row in enumerate(read_jsonl(self.file.path), start=1):
-            where = f"{self.file.path}: row {number} (doc {row.get('doc_id')!r})"
-            missing = next((key for key in REQUIRED if key not in row), None)
-            if missing:
-                raise ValueError(f"{where}: lacks {missing!r}; expected a row of lm-eval's samples")
-            name = str(row.get("filter") or "none")
-            self.filters.add(name)
-            self.filter = self.filter or name
-            if name != self.filter:
-                continue
-            self.metric = self.metric or choose_metric(row, self.asked_metric, where)
-            yield number, where, row
+def filtered(
+    path: Path, asked: str | None, filters: set[str], damage: Damage
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the usable rows under one filter, that of the first row where none is asked for."""
+    wanted = asked
+    for found in rows_of(Piece(path)):
+        row = usable(found, damage)
+        if row is None:
+            continue
+        name = filter_of(row)
+        filters.add(name)
+        wanted = wanted or name
+        if name == wanted:
+            yield found.line, row
 
 
 def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
@@ -234,179 +291,3 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
     raise Unscored(
         f"{where}: no metric with a value in [0, 1]; it has {', '.join(listed) or 'none'}"
     )
-
-
-def may_be_score(value: Any) -> bool:
-    """Say whether a value is in [0, 1], or missing as a failed grader leaves it."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True
-    return isinstance(value, int | float) and 0.0 <= value <= 1.0
-
-
-def has_verdicts(row: dict[str, Any]) -> bool:
-    """Say whether the row carries this suite's per-sample records."""
-    samples = row.get("samples")
-    return bool(
-        isinstance(samples, list)
-        and samples
-        and all(isinstance(one, dict) and "verdict" in one for one in samples)
-    )
-
-
-def read_question(row: dict[str, Any], metric: str, where: str, number: int) -> Question:
-    """Read one row.
-
-    Raises:
-        ValueError: a value that cannot be a score, or a record of another schema.
-    """
-    doc_id = row["doc_id"]
-    if isinstance(doc_id, bool) or not isinstance(doc_id, int | str):
-        raise ValueError(f"{where}: doc_id must be a whole number or a name, got {doc_id!r}")
-    texts = completions(row)
-    doc = row.get("doc")
-    prompt, prompt_key, messages_key = prompt_of(row)
-    return Question(
-        doc_id=doc_id,
-        doc_hash=optional_text(row.get("doc_hash")),
-        doc_key=None if doc is None else digest(json.dumps(doc, sort_keys=True)),
-        target=str(row.get("target")),
-        prompt=prompt,
-        prompt_key=prompt_key,
-        prompt_hash=optional_text(row.get("prompt_hash")),
-        messages_key=messages_key,
-        samples=read_samples(row, metric, texts, where),
-        n_completions=len(texts),
-        name=name_of(doc),
-        tags=tags_of(doc),
-        row=number,
-    )
-
-
-def read_samples(
-    row: dict[str, Any], metric: str, texts: list[str], where: str
-) -> tuple[Sample, ...]:
-    """Return the graded samples of a row: our records, or the metric's value.
-
-    Raises:
-        ValueError: a value that cannot be a score, or a record of another schema.
-    """
-    records = read_records(row, where) if has_verdicts(row) else ()
-    if metric == VERDICTS:
-        if not records:
-            raise ValueError(f"{where}: carries no verdicts of ours, though rows before it do")
-        return tuple(from_record(record, texts) for record in records)
-    values = row.get(metric)
-    if isinstance(values, list) and len(values) == len(texts) > 1:
-        scores = [read_score(value, metric, where) for value in values]
-    elif isinstance(values, list) and values:
-        parts = [read_score(value, metric, where) for value in values]
-        known = [part for part in parts if part is not None]
-        scores = [sum(known) / len(known) if len(known) == len(parts) else None]
-    else:
-        scores = [read_score(values, metric, where)]
-    no_answer = row.get("filtered_resps") == [NO_MATCH]
-    return tuple(
-        from_score(
-            index,
-            score,
-            texts[index] if index < len(texts) else None,
-            no_answer,
-            records[index] if len(records) == len(scores) else None,
-            instructions_of_row(row),
-        )
-        for index, score in enumerate(scores)
-    )
-
-
-def read_records(row: dict[str, Any], where: str) -> tuple[SampleRecord, ...]:
-    """Return our records of a row, in the order of their sample_index.
-
-    Raises:
-        ValueError: another schema, a missing or wrongly typed field, or one sample_index twice.
-    """
-    try:
-        records = [SampleRecord.from_json(one) for one in row["samples"]]
-        for record in records:
-            check_record(record)
-    except ValueError as bad:
-        raise ValueError(f"{where}: {bad}") from bad
-    if len({record.sample_index for record in records}) < len(records):
-        raise ValueError(f"{where}: a sample_index stands twice among the samples")
-    return tuple(sorted(records, key=lambda record: record.sample_index))
-
-
-def check_record(record: SampleRecord) -> None:
-    """Refuse a record whose fields are not of their types: the file may be anybody's.
-
-    Raises:
-        ValueError: the first such field.
-    """
-    for name in ("sample_index", "reasoning_chars", "answer_chars", "completion_tokens"):
-        value = getattr(record, name)
-        if count_of(value) is None and not (value is None and name == "completion_tokens"):
-            raise ValueError(f"sample record's {name} must be a count, got {value!r:.60}")
-    if not isinstance(record.truncated, bool | None):
-        raise ValueError(
-            f"sample record's truncated must be true or false, got {record.truncated!r:.60}"
-        )
-    for name in ("request_id", "finish_reason"):
-        value = getattr(record, name)
-        if not isinstance(value, str | None):
-            raise ValueError(f"sample record's {name} must be text or null, got {value!r:.60}")
-
-
-def read_score(value: Any, metric: str, where: str) -> float | None:
-    """Return a score in [0, 1]; None, which counts as a failed grader, for null and NaN.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if may_be_score(value):
-        return None if value is None or math.isnan(value) else float(value)
-    raise ValueError(f"{where}: {metric} must be a number in [0, 1], got {value!r}")
-
-
-def from_record(record: SampleRecord, texts: list[str]) -> Sample:
-    """Return the sample that one of our records describes."""
-    failed = record.verdict == Verdict.GRADER_ERROR
-    return Sample(
-        sample_index=record.sample_index,
-        verdict=str(record.verdict),
-        score=None if failed else float(record.verdict == Verdict.CORRECT),
-        truncated=record.truncated or record.verdict == Verdict.TRUNCATED,
-        no_answer=record.verdict == Verdict.NO_ANSWER,
-        text=texts[record.sample_index] if record.sample_index < len(texts) else None,
-        record=record,
-        instructions=instructions_in(record.details),
-    )
-
-
-def from_score(
-    index: int,
-    score: float | None,
-    text: str | None,
-    no_answer: bool,
-    record: SampleRecord | None,
-    instructions: tuple[Instruction, ...],
-) -> Sample:
-    """Return the sample that a metric's value describes."""
-    verdict: str | None = None
-    if score is None:
-        verdict = Verdict.GRADER_ERROR
-    elif score in (0.0, 1.0):
-        verdict = Verdict.CORRECT if score else Verdict.INCORRECT
-    return Sample(
-        sample_index=index,
-        verdict=str(verdict) if verdict else None,
-        score=score,
-        truncated=bool(record and record.truncated),
-        no_answer=no_answer,
-        text=text,
-        record=record,
-        instructions=instructions,
-    )
-
-
-def optional_text(value: Any) -> str | None:
-    """Return a value as text, None where there is none."""
-    return None if value is None else str(value)

@@ -1,1 +1,1 @@
-"""Estimators and tests, one family a file: numbers in, numbers out; they know no task and no model."""
+"""Estimators and tests, one family a file: numbers in, numbers out; they know no task, no model."""

@@ -1,8 +1,9 @@
 """Two arms on the same questions with several samples each: the question is the unit.
 
-Owns resampling of per-question means: the paired sign-flip permutation test, the bootstrap interval
-of a mean, and the detectable difference. A question's samples stay together, so k copies of one
-answer count as one. Refuses to own binary tables (`paired`). Every function takes a Generator.
+Owns the paired sign-flip permutation test, the bootstrap interval of a mean, clustered
+standard errors, and the detectable difference of means. A question's samples stay
+together, so k copies of one answer count as one. Refuses to own binary tables (`paired`) and the
+draws themselves (`bootstrap`). Every random routine takes a Generator.
 
     differences = candidate_means - baseline_means          # one a question
     sign_flip_p(differences, np.random.default_rng(1234))
@@ -11,33 +12,37 @@ answer count as one. Refuses to own binary tables (`paired`). Every function tak
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.estimate import Estimate, undefined
-from analysis.stats.paired import SMALLEST_P, Z_ALPHA, Z_POWER
+from analysis.estimate import NAN, Estimate, undefined
+from analysis.stats.bootstrap import BCA, N_RESAMPLES, checked, interval_of_means, spread_of
+from analysis.stats.paired import SMALLEST_P
+from analysis.stats.power import Z_ALPHA, Z_POWER
+from analysis.stats.proportions import LEVEL, name_at
 
-N_RESAMPLES = 9_999
 LARGEST_K = 1_000  # samples a question whose means are taken for fractions
 LATTICE_WORK = 300_000_000  # steps of the exact distribution: about a second
 EXACT_UP_TO = 13  # non-zero differences: 2**13 sign patterns are fewer than the resamples
-BATCH = 512  # rows of resamples held at once, so that memory does not grow with N_RESAMPLES
-BOOTSTRAP = "question bootstrap, percentile"
+SIGNS_AT_ONCE = 4_000_000  # signs held at once, so that memory does not grow with the questions
+ROUNDING = 1e-12  # sums this near to the observed one, as a share of the largest, are equal to it
+CLUSTERED = "mean, clustered standard error, t"
 
 Floats = NDArray[np.float64]
+Values = Sequence[float] | Floats
 
 
-def sign_flip_p(differences: Sequence[float] | Floats, rng: np.random.Generator) -> float:
+def sign_flip_p(differences: Values, rng: np.random.Generator) -> float:
     """Return the two-sided p that each question's difference is as likely with the other sign.
 
     Exact over every sign pattern where the differences are multiples of one small fraction, as
     means of k verdicts are, or where up to 13 are not zero; else 9,999 random patterns with the
-    observed one counted in, so that p is at least 0.0002. 1 where fewer than two are not zero.
-    Source: Fisher 1935, section 21; scipy `permutation_test` of "samples" where not by `lattice_p`.
+    observed one counted in, so that p is at least 0.0001. 1 where fewer than two are not zero.
+    Source: Fisher 1935, section 21; Phipson and Smyth 2010 (the observed pattern counted in).
 
     Raises:
         ValueError: no questions.
@@ -49,16 +54,21 @@ def sign_flip_p(differences: Sequence[float] | Floats, rng: np.random.Generator)
     exact = lattice_p(moved)
     if exact is not None:
         return exact
-    result = stats.permutation_test(
-        (moved, np.zeros_like(moved)),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**EXACT_UP_TO + 1 if moved.size <= EXACT_UP_TO else N_RESAMPLES,
-        batch=BATCH,
-        rng=rng,
-    )
-    return min(float(result.pvalue), 1.0)
+    observed = abs(float(moved.sum())) - ROUNDING * float(np.abs(moved).sum())
+    if moved.size <= EXACT_UP_TO:
+        patterns = np.arange(2**moved.size)[:, None] >> np.arange(moved.size) & 1
+        return float(np.mean(np.abs((2.0 * patterns - 1.0) @ moved) >= observed))
+    as_far, batch = 0, max(SIGNS_AT_ONCE // moved.size, 1)
+    for start in range(0, N_RESAMPLES, batch):
+        shape = (min(batch, N_RESAMPLES - start), moved.size)
+        as_far += int(np.sum(np.abs((2.0 * random_bits(shape, rng) - 1.0) @ moved) >= observed))
+    return (as_far + 1) / (N_RESAMPLES + 1)
+
+
+def random_bits(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return fair zeros and ones, eight from each random byte."""
+    drawn = rng.integers(0, 256, size=(shape[0], -(-shape[1] // 8)), dtype=np.uint8)
+    return np.unpackbits(drawn, axis=1, count=shape[1])
 
 
 def lattice_p(moved: Floats) -> float | None:
@@ -84,35 +94,57 @@ def lattice_p(moved: Floats) -> float | None:
     return float(np.clip(chances[sums >= observed].sum(), SMALLEST_P, 1.0))
 
 
-def bootstrap_mean(values: Sequence[float] | Floats, rng: np.random.Generator) -> Estimate:
-    """Return the mean over questions with its 95% bootstrap interval.
+def bootstrap_mean(values: Values, rng: np.random.Generator, method: str = BCA) -> Estimate:
+    """Return the mean over questions with its 95% bootstrap interval, BCa or percentile.
 
-    Source: Efron and Tibshirani 1993, chapter 13 (percentile), resampling whole questions
-    (Miller 2024, arXiv:2411.00640, section 2.2 on clusters), through scipy `bootstrap`.
+    Where BCa is undefined the percentile interval stands in, with the reason.
+    Source: Efron 1987, JASA 82:171-185, resampling whole questions (Miller 2024, arXiv:2411.00640,
+    section 2.2 on clusters).
 
     Raises:
-        ValueError: no questions.
+        ValueError: no questions, or a mean that is not finite.
+    """
+    return interval_of_means(as_floats(values)[:, None], lambda means: means[..., 0], rng, method)
+
+
+def clustered_se(values: Values, clusters: Sequence[Hashable]) -> float:
+    """Return the standard error of the mean of values that come in clusters; NaN for one cluster.
+
+    sqrt(G / (G - 1) sum over clusters of (sum of deviations)^2) / n: for questions on one passage,
+    or samples of one question. Clusters of one value give sd / sqrt(n).
+    Source: Miller 2024, arXiv:2411.00640, section 2.2, with the factor G / (G - 1) of statsmodels
+    and Stata (Cameron and Miller 2015, Journal of Human Resources 50:317-372).
+
+    Raises:
+        ValueError: no values, or clusters of another number.
     """
     array = as_floats(values)
-    mean = float(array.mean())
-    if array.size < 2:
-        return Estimate(mean, method=BOOTSTRAP, reason="one question: no interval")
-    if np.all(array == array[0]):
-        return Estimate(mean, mean, mean, method=BOOTSTRAP, reason="all questions alike")
-    result = stats.bootstrap(
-        (array,),
-        np.mean,
-        n_resamples=N_RESAMPLES,
-        method="percentile",
-        batch=BATCH,
-        vectorized=True,
-        rng=rng,
-    )
-    interval = result.confidence_interval
-    return Estimate(mean, float(interval.low), float(interval.high), method=BOOTSTRAP)
+    if len(clusters) != array.size:
+        raise ValueError(f"each value needs its cluster, got {array.size} and {len(clusters)}")
+    place: dict[Hashable, int] = {}
+    index = [place.setdefault(cluster, len(place)) for cluster in clusters]
+    n_clusters = len(place)
+    if n_clusters < 2:
+        return NAN
+    sums = np.bincount(index, weights=array - array.mean(), minlength=n_clusters)
+    return math.sqrt(n_clusters / (n_clusters - 1) * float(sums @ sums)) / array.size
 
 
-def detectable_mean_difference(differences: Sequence[float] | Floats) -> Estimate:
+def clustered_mean(values: Values, clusters: Sequence[Hashable], level: float = LEVEL) -> Estimate:
+    """Return the mean with its interval from the clustered standard error, t with G - 1 degrees.
+
+    Raises:
+        ValueError: no values, or clusters of another number.
+    """
+    error = clustered_se(values, clusters)
+    mean, method = float(as_floats(values).mean()), name_at(CLUSTERED, level)
+    if math.isnan(error):
+        return Estimate(mean, method=method, reason="one cluster: no interval")
+    half = float(stats.t.isf((1 - level) / 2, len(set(clusters)) - 1)) * error
+    return Estimate(mean, mean - half, mean + half, method=method)
+
+
+def detectable_mean_difference(differences: Values) -> Estimate:
     """Return the smallest true mean difference shown with 80% power, from the observed spread.
 
     (z_0.975 + z_0.8) sd / sqrt(n). Source: Miller 2024, arXiv:2411.00640, section 5, paired.
@@ -124,21 +156,16 @@ def detectable_mean_difference(differences: Sequence[float] | Floats) -> Estimat
     method = "mean of question differences, two-sided 5%, power 80%"
     if array.size < 2:
         return undefined("one question: its spread is unknown", method)
-    spread = float(array.std(ddof=1))
+    spread = spread_of(array)
     if spread == 0.0:
         return undefined("all question differences are alike: their spread is unknown", method)
     return Estimate((Z_ALPHA + Z_POWER) * spread / math.sqrt(array.size), method=method)
 
 
-def as_floats(values: Sequence[float] | Floats) -> Floats:
-    """Return the values as an array.
+def as_floats(values: Values) -> Floats:
+    """Return the values as an array of one axis.
 
     Raises:
         ValueError: none, or one that is not finite.
     """
-    array = np.asarray(values, dtype=np.float64)
-    if array.size == 0:
-        raise ValueError("a mean over questions needs at least one question, got none")
-    if not np.all(np.isfinite(array)):
-        raise ValueError("question means must be finite; leave undefined questions out first")
-    return array
+    return checked(np.asarray(values, dtype=np.float64).reshape(-1, 1))[:, 0]

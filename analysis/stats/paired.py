@@ -1,8 +1,9 @@
 """Two arms on the same questions, one binary verdict each: tests and intervals from a 2x2 table.
 
-Owns `PairedTable` and what is computed from it: McNemar's test, its mid-p form, Newcombe's interval
-of the difference, and the smallest difference that the sample could have shown. Refuses to own
-repeated samples (`cluster`) and several tests at once (`multiplicity`).
+Owns `PairedTable` and what is computed from it: McNemar's test, its mid-p form, Newcombe's and
+Tango's intervals of the difference, and the odds ratio of the discordant pairs. Refuses to own
+repeated samples (`cluster`), what a sample size can show (`power`), that a difference is small
+(`equivalence`) and several tests at once (`multiplicity`).
 
     table = PairedTable(both=12, candidate_only=1, baseline_only=8, neither=9)
     mcnemar(table)          # McNemar(p=0.0391, rule="exact", exact_p=0.0391, mid_p=0.0215)
@@ -12,6 +13,7 @@ repeated samples (`cluster`) and several tests at once (`multiplicity`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +21,18 @@ from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from analysis.estimate import Estimate, undefined
-from analysis.stats.proportions import wilson_interval
+from analysis.stats.bootstrap import spread_of
+from analysis.stats.proportions import LEVEL, clopper_pearson, name_at, wilson_interval, z_of
 
 EXACT_BELOW = 25  # discordant pairs; the rule of the published reports
 EXACT = "exact"
 CHI2 = "chi2 with continuity correction"
 SMALLEST_P = 1e-300  # what a smaller p is given as: none is 0
+NEWCOMBE = "Newcombe paired (method 10)"
+TANGO = "Tango paired score"
+WALD = "paired normal (Wald)"
+ODDS_RATIO = "odds ratio of discordant pairs, exact conditional"
 ALPHA = 0.05
-POWER = 0.80
-Z_ALPHA = float(stats.norm.isf(ALPHA / 2))
-Z_POWER = float(stats.norm.isf(1 - POWER))
 
 
 class PairedTable(NamedTuple):
@@ -105,21 +109,21 @@ def splits_below(end: int, n: int) -> float:
     return float(stats.binom.pmf(np.arange(end), n, 0.5).sum())
 
 
-def newcombe_difference(table: PairedTable) -> Estimate:
-    """Return candidate minus baseline with Newcombe's 95% interval, within [-1, 1].
+def newcombe_difference(table: PairedTable, level: float = LEVEL) -> Estimate:
+    """Return candidate minus baseline with Newcombe's interval, within [-1, 1].
 
     Source: Newcombe 1998, Statistics in Medicine 17:2635-2650, method 10: Wilson limits of the two
     margins joined with the continuity-corrected phi. statsmodels 0.14 and 0.15 have no paired form.
 
     Raises:
-        ValueError: a negative count, or no questions.
+        ValueError: a negative count, no questions, or a level outside (0, 1).
     """
     check(table)
     n = table.n
     n_candidate, n_baseline = table.both + table.candidate_only, table.both + table.baseline_only
     candidate, baseline = n_candidate / n, n_baseline / n
-    candidate_low, candidate_high = wilson_interval(n_candidate, n)
-    baseline_low, baseline_high = wilson_interval(n_baseline, n)
+    candidate_low, candidate_high = wilson_interval(n_candidate, n, level)
+    baseline_low, baseline_high = wilson_interval(n_baseline, n, level)
     phi = corrected_phi(table)
     difference = (table.candidate_only - table.baseline_only) / n
     below = reach(candidate - candidate_low, baseline_high - baseline, phi)
@@ -128,7 +132,7 @@ def newcombe_difference(table: PairedTable) -> Estimate:
         difference,
         max(difference - below, -1.0),
         min(difference + above, 1.0),
-        method="Newcombe paired (method 10)",
+        method=name_at(NEWCOMBE, level),
     )
 
 
@@ -149,30 +153,114 @@ def corrected_phi(table: PairedTable) -> float:
     return cross / math.sqrt(margins)
 
 
-def detectable_difference(table: PairedTable) -> Estimate:
-    """Return the smallest true difference that this many questions show with 80% power.
+def tango_difference(table: PairedTable, level: float = LEVEL) -> Estimate:
+    """Return candidate minus baseline with Tango's score interval, within [-1, 1].
 
-    Solves Connor's sample-size formula of McNemar's test for the difference, with the discordance
-    that was observed; where even a wholly one-sided discordance of that size would not be enough,
-    the discordance grows with the difference. Asymptotic: the exact test needs a little more, and
-    below 6 questions it can show nothing, as 2 / 2**5 is above 5%.
-    Source: Connor 1987, Biometrics 43:207-211.
+    The differences that the score test of `tango_z` does not reject. With no discordant pair it is
+    +-z^2 / (n + z^2); where all questions are discordant one way, from (n - z^2) / (n + z^2) to 1.
+    Source: Tango 1998, Statistics in Medicine 17:891-908.
 
     Raises:
-        ValueError: a negative count, or no questions.
+        ValueError: a negative count, no questions, or a level outside (0, 1).
     """
     check(table)
-    method = "McNemar, two-sided 5%, power 80%"
-    discordance = table.n_discordant / table.n
+    z, n = z_of(level), table.n
+    balance = table.candidate_only - table.baseline_only
+    difference, method = balance / n, name_at(TANGO, level)
+    if table.n_discordant == 0:
+        half = z * z / (n + z * z)
+        return Estimate(0.0, -half, half, method=method)
+    if abs(balance) == n:
+        low, high = sorted((difference * (n - z * z) / (n + z * z), difference))
+        return Estimate(difference, low, high, method=method)
 
-    def lacking(difference: float) -> float:
-        spread = max(discordance, difference)
-        needed = Z_ALPHA * math.sqrt(spread) + Z_POWER * math.sqrt(spread - difference**2)
-        return needed - difference * math.sqrt(table.n)
+    def beyond(delta: float) -> float:
+        return (balance - n * delta) ** 2 - z * z * score_variance(table, delta)
 
-    if 2.0 * 0.5**table.n > ALPHA:
-        return undefined(f"n={table.n} is too small to show any difference", method)
-    return Estimate(float(optimize.brentq(lacking, 1e-12, 1.0)), method=method)
+    low = optimize.brentq(beyond, -1.0, difference, xtol=1e-13)
+    high = optimize.brentq(beyond, difference, 1.0, xtol=1e-13)
+    return Estimate(difference, float(low), float(high), method=method)
+
+
+def tango_z(table: PairedTable, delta: float) -> float:
+    """Return Tango's score statistic of a true difference delta; positive above it.
+
+    (b - c - n delta) / sqrt(n (2 q + delta (1 - delta))), where q is the most likely chance of
+    "only the baseline" under delta; 0 where that is 0 / 0. Source: Tango 1998, as above.
+
+    Raises:
+        ValueError: a negative count, no questions, or delta outside [-1, 1].
+    """
+    check(table)
+    if not -1.0 <= delta <= 1.0:
+        raise ValueError(f"a difference of shares must lie in [-1, 1], got {delta!r}")
+    distance = table.candidate_only - table.baseline_only - table.n * delta
+    variance = score_variance(table, delta)
+    if variance <= 0.0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / math.sqrt(variance)
+
+
+def score_variance(table: PairedTable, delta: float) -> float:
+    """Return the variance of b - c under a true difference delta, its nuisance at the likeliest."""
+    n, b, c = table.n, table.candidate_only, table.baseline_only
+    linear = -b - c + (2 * n - b + c) * delta
+    constant = -c * delta * (1 - delta)
+    root = math.sqrt(max(linear * linear - 8 * n * constant, 0.0))
+    likeliest = (root - linear) / (4 * n)
+    return max(n * (2 * likeliest + delta * (1 - delta)), 0.0)
+
+
+def wald_difference(differences: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Return the mean of paired differences with its normal interval, mean +- z sd / sqrt(n).
+
+    For comparison with reports that print it: too short where few pairs are discordant, and of no
+    width at all where none is. Source: the paired normal interval; Newcombe 1998, method 1, has
+    n in place of n - 1 in the variance.
+
+    Raises:
+        ValueError: no questions, a difference that is not finite, or a level outside (0, 1).
+    """
+    method, z = name_at(WALD, level), z_of(level)
+    array = np.asarray(differences, dtype=np.float64)
+    if array.size == 0:
+        raise ValueError("a paired difference needs at least one question, got none")
+    if not np.all(np.isfinite(array)):
+        raise ValueError("paired differences must be finite; leave undefined questions out first")
+    mean = float(array.mean())
+    if array.size == 1:
+        return Estimate(mean, method=method, reason="one question: no interval")
+    half = z * spread_of(array) / math.sqrt(array.size)
+    alike = "all questions alike: the interval has no width" if half == 0.0 else None
+    return Estimate(mean, mean - half, mean + half, method=method, reason=alike)
+
+
+def odds_ratio(table: PairedTable, level: float = LEVEL) -> Estimate:
+    """Return the odds that a discordant pair favours the candidate, with the exact interval.
+
+    b / c; infinite where only the candidate won any, undefined where no pair is discordant. The
+    interval is Clopper-Pearson's of b among b + c, as odds: it holds 1 where McNemar's exact p is
+    above 1 - level, except where the two tails of the test are unlike.
+    Source: Breslow and Day 1980, section 5.2; Fagerland, Lydersen, Laake 2014, Statistics in
+    Medicine 33:2850-2875.
+
+    Raises:
+        ValueError: a negative count, no questions, or a level outside (0, 1).
+    """
+    check(table)
+    method = name_at(ODDS_RATIO, level)
+    b, c = table.candidate_only, table.baseline_only
+    if b + c == 0:
+        return undefined("no discordant pair", method)
+    low, high = (odds(share) for share in clopper_pearson(b, b + c, level))
+    if c == 0:
+        return Estimate(math.inf, low, math.inf, method=method, reason="no baseline-only question")
+    return Estimate(b / c, low, high, method=method)
+
+
+def odds(share: float) -> float:
+    """Return share / (1 - share), infinite for 1."""
+    return share / (1.0 - share) if share < 1.0 else math.inf
 
 
 def check(table: PairedTable) -> None:

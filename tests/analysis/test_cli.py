@@ -3,27 +3,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
+from rich.cells import cell_len
 from rich.console import Console
 
 from analysis.cli import cli
-from analysis.compare import Options, compare
+from analysis.compare import Comparison, Options, compare
 from analysis.reading.load import Choice, read_arm
-from analysis.sheets import NARROWEST, p_text, rich_table, sheets
-from analysis.stats.paired import SMALLEST_P
+from analysis.render import terminal
+from analysis.render.cells import written_rows
+from analysis.tables import catalogue
+from analysis.tables.catalogue import TableOptions
+from analysis.tables.table import Kind
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs, write_run
 
 LONG_TASK = "distill_aime_2022_2024"
+NEEDS_NOTHING = [entry.name for entry in catalogue.PAIR if not entry.needs]
+
+
+def run(command: str, *arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [command, *map(str, arguments)])
 
 
 def invoke(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(cli, ["compare", *map(str, arguments)])
+    return run("compare", *arguments)
 
 
 @pytest.fixture
@@ -34,12 +46,48 @@ def arms(tmp_path: Path) -> tuple[Path, Path]:
     return pair_of_runs(tmp_path, baseline, candidate, task=LONG_TASK)
 
 
-def test_the_report_has_every_section_and_a_headline(arms: tuple[Path, Path]) -> None:
-    result = invoke(*arms)
+def compared(arms: tuple[Path, Path]) -> Comparison:
+    baseline, candidate = (read_arm("x", path, Choice()) for path in arms)
+    return compare(baseline, candidate, Options())
+
+
+def test_the_report_has_doubts_then_verdict_then_core_tables_then_notes(tmp_path: Path) -> None:
+    rows = [our_row(i, ["correct"]) for i in range(40)]
+    worse = [our_row(i, ["correct" if i % 3 else "truncated"]) for i in range(40)]
+    result = invoke(*pair_of_runs(tmp_path, rows, worse, task=LONG_TASK))
     assert result.exit_code == 0, result.output
-    assert f"{LONG_TASK}: candidate lower (p=0.0001)" in result.output
-    for section in ("Scorecard", "Agreement and test", "Completion", "Reasoning volume"):
-        assert section in result.output
+    core = [
+        entry.load()(compared((tmp_path / "base", tmp_path / "student")), TableOptions())
+        for entry in catalogue.PAIR
+        if entry.core
+    ]
+    titles = [f"\n{table.title}\n" for table in core if table.rows]
+    parts = ["baseline: ", "WARNING: ", "Hurt: -35.0 points", *titles, "note: "]
+    places = [result.output.find(part) for part in parts]
+    assert -1 not in places, parts[places.index(-1)]
+    assert places == sorted(places)
+
+
+def test_many_doubts_of_one_kind_are_folded_and_json_has_all(tmp_path: Path) -> None:
+    names = [f"task{number}" for number in range(5)]
+    rows = [our_row(i, ["correct" if i % 3 else "truncated"]) for i in range(30)]
+    for name in names:
+        arms = pair_of_runs(tmp_path, rows, rows, task=name)
+    output = " ".join(invoke(*arms).output.split())
+    assert "WARNING: 3 more of truncation on task2, task3, task4; --json has them" in output
+    doubts = json.loads(invoke(*arms, "--json", "-").output)["warnings"]
+    assert [one["task"] for one in doubts if one["kind"] == "truncation"] == names
+
+
+def test_one_task_has_its_verdict_and_several_a_line_each(tmp_path: Path) -> None:
+    rows = [our_row(i, ["correct"]) for i in range(9)]
+    single = pair_of_runs(tmp_path / "one", rows, rows, task="first")
+    assert "first: no difference" not in invoke(*single).output
+    for folder, model in zip(single, ("base-model", "student-model"), strict=True):
+        write_run(folder, rows, task="second", model=model)
+    output = invoke(*single).output
+    assert "first: no difference shown" in output
+    assert "second: no difference shown" in output
 
 
 def test_piped_output_is_plain_fits_100_columns_and_cuts_nothing(arms: tuple[Path, Path]) -> None:
@@ -47,43 +95,146 @@ def test_piped_output_is_plain_fits_100_columns_and_cuts_nothing(arms: tuple[Pat
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
-    lines = done.stdout.splitlines()[2:]  # the arms' paths stay in one piece
-    assert max(map(len, lines)) <= 100
-    assert "100% / 100%" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("option", ["--json", "--csv", "--markdown"])
-def test_a_dash_writes_that_format_and_nothing_else(arms: tuple[Path, Path], option: str) -> None:
-    output = invoke(*arms, option, "-").output
+@pytest.mark.parametrize("width", [80, 100])
+def test_no_line_of_any_table_is_wider_and_no_number_of_it_is_broken(
+    arms: tuple[Path, Path], width: int
+) -> None:
+    for table in catalogue.made(compared(arms), TableOptions()):
+        console = Console(file=io.StringIO(), width=width)
+        terminal.print_table(table, console)
+        assert isinstance(console.file, io.StringIO)
+        output = console.file.getvalue()
+        assert max(map(cell_len, output.splitlines())) <= width, table.name
+        shown = written_rows(table)[: terminal.MOST_ROWS]
+        numeric = [i for i, column in enumerate(table.columns) if column.kind is not Kind.TEXT]
+        numbers = {word for row in shown for i in numeric for word in row[i].split()}
+        assert numbers <= set(output.split()), table.name
+
+
+@pytest.mark.parametrize("name", NEEDS_NOTHING)
+def test_every_table_has_a_command(arms: tuple[Path, Path], name: str) -> None:
+    result = run(name, *arms, "--json", "-")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.output, parse_constant=pytest.fail)
+    assert content["schema"] == 2
+    assert content["baseline"] == {"path": str(arms[0]), "model": "base-model"}
+    (table,) = content["tables"].values()
+    assert list(content["tables"]) == [name]
+    names = [column["name"] for column in table["columns"]]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*", column) for column in names)
+    assert table["rows"] or table["empty"]
+    assert table["foot"] or not table["rows"]
+    shown = run(name, *arms)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.startswith(table["title"])
+
+
+def test_a_table_reads_no_option_that_its_command_lacks(arms: tuple[Path, Path]) -> None:
+    read: set[str] = set()
+
+    class Watched(TableOptions):
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getattribute__(name)
+
+    own = {"by": "by", "margin": "margin", "budgets": "budget", "train": "train"}
+    comparison = compared(arms)
+    for entry in catalogue.PAIR:
+        if not entry.needs:
+            read.clear()
+            entry.load()(comparison, Watched())
+            assert {own[name] for name in read & own.keys()} <= set(entry.takes), entry.name
+
+
+def test_a_table_of_training_data_says_what_it_needs(arms: tuple[Path, Path]) -> None:
+    result = run("leakage", *arms)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("distill-report: leakage needs --train: distill-report leakage")
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--markdown", "--latex"])
+def test_a_dash_writes_that_form_of_a_table_and_nothing_else(
+    arms: tuple[Path, Path], option: str
+) -> None:
+    output = run("scorecard", *arms, option, "-").output
     if option == "--json":
-        assert json.loads(output)["schema"] == 1
+        assert json.loads(output)["tables"]["scorecard"]["rows"][0]["task"] == LONG_TASK
     elif option == "--csv":
         (row,) = csv.DictReader(io.StringIO(output))
         assert float(row["difference"]) == pytest.approx(-14 / 40)
-        assert row["agreement_baseline_only"] == "14"
+        assert float(row["difference_low"]) < float(row["difference"])
+    elif option == "--markdown":
+        assert output.startswith("## Scorecard")
+        assert "-35.0 [" in output
     else:
-        assert output.startswith("# Comparison")
-        assert "| 26 | 14 | 0 | 0 |" in output
+        assert "\\toprule" in output
+        assert "$-$35.0 [" in output
 
 
-def test_a_csv_folder_holds_the_items_that_every_number_comes_from(
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--latex"])
+def test_a_dash_writes_that_form_of_a_report_and_nothing_else(
+    arms: tuple[Path, Path], option: str
+) -> None:
+    output = invoke(*arms, option, "-").output
+    sentence = json.loads(invoke(*arms, "--json", "-").output)["verdict"]["sentence"]
+    assert sentence.startswith("Hurt: -35.0 points")
+    start = {"--json": "{", "--markdown": "# Comparison", "--latex": "% needs "}[option]
+    assert output.startswith(start)
+    assert "35.0 points" in output
+
+
+def test_json_has_everything(arms: tuple[Path, Path]) -> None:
+    report = json.loads(invoke(*arms, "--json", "-").output, parse_constant=pytest.fail)
+    assert report["schema"] == 2
+    assert list(report["tables"]) == NEEDS_NOTHING
+    (task,) = report["tasks"]
+    assert task["agreement"] == {"both": 26, "candidate_only": 0, "baseline_only": 14, "neither": 0}
+    assert report["verdict"]["difference"]["value"] == task["difference"]["value"]
+    assert {"warnings", "quality", "notices", "allowed", "seed"} <= report.keys()
+
+
+@pytest.mark.parametrize("option", ["--markdown", "--latex"])
+def test_a_file_has_the_core_tables_or_all_of_them(arms: tuple[Path, Path], option: str) -> None:
+    short, whole = (invoke(*arms, option, "-", *more).output for more in ((), ("--all",)))
+    marks = [f"% {entry.name}\n" for entry in catalogue.PAIR]
+    if option == "--latex":
+        assert [mark in short for mark in marks] == [entry.core for entry in catalogue.PAIR]
+        assert [mark in whole for mark in marks] == [not one.needs for one in catalogue.PAIR]
+    assert len(whole) > 2 * len(short)
+
+
+def test_a_csv_folder_holds_every_table_and_the_items_that_they_come_from(
     arms: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    assert invoke(*arms, "--csv", tmp_path / "tables").exit_code == 0
-    with (tmp_path / "tables" / "items.csv").open(encoding="utf-8") as file:
+    folder = tmp_path / "tables"
+    assert invoke(*arms, "--csv", folder).exit_code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"items.csv", *(f"{name}.csv" for name in NEEDS_NOTHING)}
+    with (folder / "items.csv").open(encoding="utf-8") as file:
         items = list(csv.DictReader(file))
-    with (tmp_path / "tables" / "summary.csv").open(encoding="utf-8") as file:
-        (summary,) = csv.DictReader(file)
+    with (folder / "scorecard.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
     for arm in ("baseline", "candidate"):
         scores = [float(item["score"]) for item in items if item["arm"] == arm]
-        assert float(summary[f"{arm}_score"]) == pytest.approx(sum(scores) / len(scores))
-    assert (tmp_path / "tables" / "volume.csv").is_file()
+        assert float(row[arm]) == pytest.approx(sum(scores) / len(scores))
+
+
+@pytest.mark.parametrize("target", ["-", "one.csv"])
+def test_a_report_is_no_single_csv(arms: tuple[Path, Path], tmp_path: Path, target: str) -> None:
+    result = invoke(*arms, "--csv", target if target == "-" else tmp_path / target)
+    assert result.exit_code == 2
+    assert "distill-report scorecard" in result.stderr
 
 
 def test_files_are_written_beside_the_tables(arms: tuple[Path, Path], tmp_path: Path) -> None:
-    targets = [tmp_path / "new" / name for name in ("r.json", "r.csv", "r.md")]
-    options = zip(("--json", "--csv", "--markdown"), targets, strict=True)
-    result = invoke(*arms, *(part for pair in options for part in pair))
+    names = ("r.json", "r.csv", "r.md", "r.tex")
+    targets = [tmp_path / "new" / name for name in names]
+    options = zip(("--json", "--csv", "--markdown", "--latex"), targets, strict=True)
+    result = run("scorecard", *arms, *(part for pair in options for part in pair))
     assert "Scorecard" in result.output
     assert all(target.is_file() and f"wrote {target}" in result.output for target in targets)
 
@@ -104,11 +255,12 @@ def test_a_refusal_exits_with_2_and_names_both_values(tmp_path: Path) -> None:
     student = write_run(
         tmp_path / "b", [our_row(0, ["correct"])], config={"sampling": {"top_p": 0.9}}
     )
-    result = invoke(base, student)
-    assert result.exit_code == 2
-    assert "top_p: baseline 1, candidate 0.9" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert invoke(base, student, "--allow", "sampling").exit_code == 0
+    for command in ("compare", "scorecard"):
+        result = run(command, base, student)
+        assert result.exit_code == 2
+        assert "top_p: baseline 1, candidate 0.9" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert run(command, base, student, "--allow", "sampling").exit_code == 0
 
 
 def test_bad_input_is_one_line_and_debug_shows_where_it_arose(tmp_path: Path) -> None:
@@ -118,11 +270,18 @@ def test_bad_input_is_one_line_and_debug_shows_where_it_arose(tmp_path: Path) ->
     assert isinstance(invoke(tmp_path / "nowhere", tmp_path, "--debug").exception, ValueError)
 
 
-def test_a_headline_is_refused_where_graders_failed(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_one_line(arms: tuple[Path, Path]) -> None:
+    result = run("scorecard", *arms, "--json", arms[0])  # a folder
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_verdict_is_refused_where_graders_failed(tmp_path: Path) -> None:
     rows = [our_row(i, ["correct"]) for i in range(20)]
     failed = [our_row(0, ["grader_error"]), *rows[1:]]
-    output = invoke(*pair_of_runs(tmp_path, rows, failed)).output
-    assert "no headline: the grader failed on 5.0% of the candidate's samples (1 of 20" in output
+    output = " ".join(invoke(*pair_of_runs(tmp_path, rows, failed)).output.split())
+    assert "STOP: " in output
+    assert "No verdict: the grader failed on 5.0% of the candidate's samples (1 of 20" in output
 
 
 def test_metric_and_filter_are_chosen_by_task_and_named(tmp_path: Path) -> None:
@@ -142,17 +301,18 @@ def test_a_model_name_is_no_markup(tmp_path: Path) -> None:
     base = write_run(tmp_path / "a", rows, model="[bold]m|odel")
     output = invoke(base, base).output
     assert "[bold]m|odel" in output
-    assert "m\\|odel" in invoke(base, base, "--markdown", "-").output
+    assert "\\[bold\\]m\\|odel" in invoke(base, base, "--markdown", "-").output
+    assert "[bold]m$|$odel" in invoke(base, base, "--latex", "-").output
 
 
-def test_control_characters_reach_neither_terminal_nor_markdown(tmp_path: Path) -> None:
+def test_control_characters_reach_no_reader(tmp_path: Path) -> None:
     hostile = "\x1b[31mred\x07\u202e\ud800 `*_ <b>"
     rows = [{**foreign_row(0, 1.0), "filter": hostile}]
     base = write_run(tmp_path / "a", rows, results={"model_name": hostile})
-    for options in ((), ("--markdown", "-")):
+    for options in ((), ("--markdown", "-"), ("--latex", "-")):
         output = invoke(base, base, *options).output
         assert not {"\x1b", "\x07", "\u202e", "\ud800"} & set(output)
-        assert "\\x1b" in output
+        assert "x1b" in output
     message = invoke(base, base, "--filter", "\x1b[2J").stderr
     assert "\x1b" not in message
 
@@ -165,29 +325,46 @@ def test_a_lone_surrogate_is_written_as_its_escape(tmp_path: Path) -> None:
     assert report["tasks"][0]["filter"] == "\ud800"
 
 
-def test_a_tiny_p_is_printed_as_a_bound() -> None:
-    assert p_text(SMALLEST_P) == "<1e-300"
-    assert p_text(3.13e-08) == "3.13e-08"
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_help_shows_an_example_that_can_be_typed(name: str) -> None:
+    command = cli.commands[name]
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    output = re.sub(r"\\\n +", "", result.output)
+    examples = re.findall(rf"^ +distill-report {name} (.+)$", output, re.MULTILINE)
+    assert examples
+    for example in examples:
+        parser = command.make_parser(click.Context(command))
+        options, left, _ = parser.parse_args(shlex.split(example))
+        assert not left
+        assert options.keys() & {param.name for param in command.params}
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_no_number_is_broken_at_any_width(arms: tuple[Path, Path], width: int) -> None:
-    baseline, candidate = (read_arm("x", path, Choice()) for path in arms)
-    comparison = compare(baseline, candidate, Options())
-    for sheet in sheets(comparison):
-        console = Console(file=io.StringIO(), width=max(width, NARROWEST), record=True)
-        console.print(rich_table(sheet))
-        words = set(console.export_text().split())
-        numbers = {word for row in sheet.rows for cell in row[2:] for word in cell.split()}
-        assert numbers <= words
+@pytest.mark.parametrize("entry", catalogue.PAIR, ids=lambda entry: entry.name)
+def test_help_says_how_to_read_the_table(entry: catalogue.Entry) -> None:
+    text = " ".join(run(entry.name, "--help").output.split())
+    assert entry.help in text
+    assert entry.reading in text
+    shown = run(entry.name, "--help").output
+    for option in ("by", "margin", "budget", "train"):
+        assert (f"--{option} " in shown) == (option in entry.takes)
 
 
-def test_help_loads_no_library_that_computes() -> None:
+def test_the_group_lists_every_command_under_a_heading() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+    for name in cli.commands:
+        assert re.search(rf"^  {name} ", output, re.MULTILINE), name
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_help_of_no_command_loads_a_library_that_computes() -> None:
     code = (
         "import sys\nfrom analysis.cli import cli\n"
-        "try: cli(['compare', '--help'], prog_name='distill-report')\n"
-        "except SystemExit: pass\n"
-        "heavy = {'numpy', 'pandas', 'scipy', 'statsmodels', 'torch', 'lm_eval', 'rich'}\n"
+        "for words in ([], *([name] for name in cli.commands)):\n"
+        "    try: cli([*words, '--help'], prog_name='distill-report')\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'scipy', 'statsmodels', 'torch', 'lm_eval', 'rich', 'duckdb',"
+        " 'matplotlib', 'jinja2', 'httpx2', 'pyarrow', 'polars', 'sympy'}\n"
         "sys.exit(', '.join(heavy & sys.modules.keys()) or None)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -188,3 +188,38 @@ def test_a_metric_of_which_less_is_better_is_noticed(tmp_path: Path) -> None:
     told = {"higher_is_better": {"quiz": {"error_rate": False}}}
     notices = run(pair_of_runs(tmp_path, rows, rows, results=told)).notices
     assert any("lower is better for error_rate" in notice for notice in notices)
+
+
+def test_tasks_that_ask_the_same_questions_are_noticed(tmp_path: Path) -> None:
+    def named(names: list[str]) -> list[Any]:
+        return [
+            foreign_row(i, 1.0, target="7", doc={"question": name, "problem_id": name})
+            for i, name in enumerate(names)
+        ]
+
+    whole, part, other = named(["I-1", "I-2", "I-3"]), named(["I-2", "I-3"]), named(["1", "2"])
+    base, student = pair_of_runs(tmp_path, whole, whole, task="whole")
+    for task, rows in (("part", part), ("other", other), ("last", other)):
+        write_run(base, rows, task=task, model="base-model")
+        write_run(student, rows, task=task, model="student-model")
+    shared = [notice for notice in run((base, student)).notices if "counts them twice" in notice]
+    assert len(shared) == 1
+    assert "part and whole share 2 questions" in shared[0]
+
+
+def test_holm_and_bh_are_taken_over_the_tasks(tmp_path: Path) -> None:
+    base, student = pair_of_runs(tmp_path, rows([WRONG] * 8), rows([CORRECT] * 8), task="a")
+    for task, n in (("b", 6), ("c", 1)):
+        write_run(base, rows([WRONG] * n), task=task, model="base-model")
+        write_run(student, rows([CORRECT] * n), task=task, model="student-model")
+    found = run((base, student)).tasks
+    assert [task.test.holm_p for task in found] == pytest.approx([6 / 2**8, 4 / 2**6, 1.0])
+    assert [task.test.bh_p for task in found] == pytest.approx([6 / 2**8, 3 / 2**6, 1.0])
+
+
+def test_one_model_asked_in_two_ways_is_no_noise_floor(tmp_path: Path) -> None:
+    base = write_run(tmp_path / "a", rows([CORRECT]), config={"sampling": {"temperature": 0}})
+    hot = write_run(tmp_path / "b", rows([CORRECT]), config={"sampling": {"temperature": 1}})
+    notices = run((base, hot), allow=("sampling",)).notices
+    assert "both arms were answered by 'some-model', asked in two ways" in notices
+    assert not any(notice.startswith("A/A") for notice in notices)

@@ -13,7 +13,6 @@ from analysis.compare import Options, TaskComparison, compare
 from analysis.reading.load import Choice, read_arm
 from analysis.stats.paired import PairedTable, mcnemar
 from analysis.stats.proportions import cohens_h, h_label, wilson_interval
-from analysis.volume import reasoning_share
 from harness_tasks.records import read_jsonl
 from tests.analysis.runs import foreign_row, pair_of_runs
 from tests.conftest import SHARED, needs_shared
@@ -51,13 +50,6 @@ def test_wilson_intervals_equal_every_published_row() -> None:
     for row in rows:
         printed = [round(100 * limit, 1) for limit in wilson_interval(row["k"], row["n"])]
         assert printed == row["ci"]
-
-
-def test_reasoning_share_equals_the_published_one() -> None:
-    rows = golden("published.json")["reasoning_volume"]
-    for arm, benchmark, _, reasoning, answer, printed, *_ in rows:
-        share = 100 * reasoning_share(reasoning, answer)
-        assert round(share) == printed, (arm, benchmark)
 
 
 def question_rows(years: tuple[str, ...]) -> tuple[list[Any], list[Any]]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from analysis.compare import Comparison, Options, compare
-from analysis.reading.exchanges import measure
 from analysis.reading.load import Choice, read_arm
-from analysis.volume import VolumeFigure, reasoning_share
+from analysis.reading.measure import measure
+from analysis.volume import VolumeFigure
 from proxy.exchange import Exchange, to_line
 from tests.analysis import runs
 from tests.analysis.runs import foreign_row, our_row, pair_of_runs
@@ -118,6 +118,37 @@ def test_unequal_sampling_on_the_wire_is_refused(tmp_path: Path) -> None:
         run(paths, logs=(logs,))
 
 
-def test_a_share_of_nothing_is_undefined() -> None:
-    with pytest.raises(ValueError, match="undefined"):
-        reasoning_share(0, 0)
+def test_reasonings_share_is_of_the_sums_and_has_an_interval(tmp_path: Path) -> None:
+    sizes = [(10, 90), (300, 100), (0, 50), (40, 60), (700, 10), (5, 5)]
+    texts = [f"<think>{'r' * r}</think>{'a' * a}" if r else "a" * a for r, a in sizes]
+    base = [our_row(i, ["correct"], texts=["a" * a]) for i, (_, a) in enumerate(sizes)]
+    cand = [our_row(i, ["correct"], texts=[text]) for i, text in enumerate(texts)]
+    found = figures(run(pair_of_runs(tmp_path, base, cand)))["reasoning share"]
+    assert found.candidate.value == pytest.approx(1055 / 1370)
+    assert found.candidate.low < found.candidate.value < found.candidate.high <= 1.0
+    assert found.difference.value == pytest.approx(1055 / 1370)
+    assert (found.baseline.value, found.ratio.reason) == (0.0, "the baseline is 0")
+    assert found.n_shared == 6
+
+
+def test_the_share_of_empty_completions_is_undefined(tmp_path: Path) -> None:
+    rows = [our_row(i, ["no_answer"], texts=[""]) for i in range(3)]
+    found = figures(run(pair_of_runs(tmp_path, rows, rows)))["reasoning share"]
+    assert found.baseline.reason == "all completions are empty"
+    assert found.difference.reason == "all completions are empty"
+
+
+def test_a_ratio_rests_on_the_questions_of_both_arms(tmp_path: Path) -> None:
+    base = [foreign_row(i, 1.0, text=THOUGHT) for i in range(3)]
+    cand = [foreign_row(i, 1.0, text=THOUGHT * 2 if i else "four") for i in range(3)]
+    found = figures(run(pair_of_runs(tmp_path, base, cand, config=API)))["reasoning words"]
+    assert (found.n_shared, found.baseline_known, found.candidate_known) == (2, 3, 2)
+    assert found.ratio.value == pytest.approx(found.candidate.value / found.baseline.value)
+
+
+def test_seconds_come_from_the_log_alone(tmp_path: Path) -> None:
+    rows = [foreign_row(i, 1.0, text="four") for i in range(2)]
+    logs = log(tmp_path / "log", exchange(0, duration_s=2.5))
+    found = figures(run(pair_of_runs(tmp_path, rows, rows), logs=(logs,)))["seconds"]
+    assert (found.unit, found.candidate.value, found.candidate_known) == ("s", 2.5, 1)
+    assert found.difference.reason == "no question whose size is known in both arms"

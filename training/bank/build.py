@@ -1,7 +1,7 @@
 """From sources to a bank: read, deduplicate, number, decontaminate, sample.
 
 Owns the order of these steps and what each takes away. Refuses to own the steps themselves
-(`sources`, `dedup`, `strata`, `training.decontaminate`) and the report's form (`report`).
+(`sources`, `dedup`, `strata`, `harness_tasks.decontaminate`) and the report's form (`report`).
 
 An id is given once duplicates are gone, in the order of the sources, and stays: what is found in a
 benchmark or not drawn leaves a gap, and another sample of the same bank has the same ids.
@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from harness_tasks.decontaminate import Decontaminator, Hit
 from harness_tasks.progress import bar
 from training.bank.dedup import NearDuplicates, exact_key, same_answer, same_text
 from training.bank.draft import Draft
 from training.bank.sources import MAX_CHARS, Read, Source, drafts_of
 from training.bank.strata import ALLOCATIONS, draw
-from training.decontaminate import Decontaminator, Hit
 from training.records import Question
 
 NEAR = 0.85

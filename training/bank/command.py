@@ -21,9 +21,9 @@ import click
 from training.commands import ends_in_one_line
 
 if TYPE_CHECKING:
+    from harness_tasks.decontaminate import Benchmark, Decontaminator
     from training.bank.build import Choices
     from training.bank.sources import Source
-    from training.decontaminate import Benchmark, Decontaminator
 
 QUESTIONS, REPORT = "questions.jsonl", "report.json"
 
@@ -186,7 +186,7 @@ def decontaminator_of(
     Raises:
         ValueError: a benchmark could not be loaded, and that is not allowed.
     """
-    from training.decontaminate import Decontaminator, suite_benchmarks
+    from harness_tasks.decontaminate import Decontaminator, suite_benchmarks
 
     if options["no_decontaminate"]:
         return None, [], None

@@ -16,7 +16,7 @@ import hashlib
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from training.bank.wording import WORD_OR_SIGN, cleaned, plain
+from harness_tasks.wording import WORD_OR_SIGN, cleaned, plain
 
 if TYPE_CHECKING:
     import numpy as np

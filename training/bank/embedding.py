@@ -1,7 +1,7 @@
 """Embeddings of questions, for finding paraphrases of benchmark questions.
 
 Owns loading an embedding model from a folder or the hub (`owner/name@revision`) and the mean over
-its last hidden states. Refuses to own what is near (`training.decontaminate`). torch and
+its last hidden states. Refuses to own what is near (`harness_tasks.decontaminate`). torch and
 transformers are imported on loading.
 
 Example: `embed = embedder("models/e5-small"); embed(["What is 1+1?"]).shape` is (1, 384)
@@ -18,7 +18,7 @@ from training.commands import needs_train
 if TYPE_CHECKING:
     import numpy as np
 
-    from training.decontaminate import Embed
+    from harness_tasks.decontaminate import Embed
 
 BATCH_TEXTS = 32
 MAX_TOKENS = 512

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+from harness_tasks.decontaminate import Benchmark
 from harness_tasks.text_table import aligned
 from training.bank.build import Bank, Choices, Repeated, origin
-from training.decontaminate import Benchmark
 from training.records import Question
 
 REPORT_SCHEMA = 1

@@ -1,7 +1,8 @@
 """The questions of a run: which of the file's are asked, in which words, and as what text.
 
 Owns the choice of questions and their messages. Refuses to own the chat template
-(`training.render`), what stands in a benchmark (`training.decontaminate`) and answers (`scoring`).
+(`training.render`), what stands in a benchmark (`harness_tasks.decontaminate`), and answers
+(`scoring`).
 Every question that is left out is counted, with the reason.
 
 Example:

@@ -1,7 +1,7 @@
 """The check of training questions against the benchmarks, as each run makes it.
 
 Owns when a run may go without, what becomes of a hit, and the report that lies in the run's folder.
-Refuses to own how texts are compared (`training.decontaminate`).
+Refuses to own how texts are compared (`harness_tasks.decontaminate`).
 
 Example, of RUN/decontamination.json:
 
@@ -95,7 +95,7 @@ def make_check(settings: DecontaminateSettings | str) -> Check:
     """
     if isinstance(settings, str):
         return Check(action=OFF)
-    from training.decontaminate import Decontaminator, suite_benchmarks
+    from harness_tasks.decontaminate import Decontaminator, suite_benchmarks
 
     folder = None if settings.data_dir is None else Path(settings.data_dir).expanduser()
     benchmarks, not_checked = suite_benchmarks(folder)

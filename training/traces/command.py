@@ -18,10 +18,9 @@ from typing import Any
 
 import click
 
+from harness_tasks.chat_given import model_of, pairs
 from harness_tasks.isolation_check import CONFIRM_ENV, CONFIRM_FLAG
 from training.commands import ends_in_one_line
-
-TEXTS = ("base_url", "model", "name", "api_key_env", "preset", "system_prompt", "prompt", "judged")
 
 
 @click.command()
@@ -203,46 +202,3 @@ def changes_of(options: dict[str, Any]) -> dict[str, Any]:
     if options["columns"]:
         changes["columns"] = pairs("--column", options["columns"])
     return {name: value for name, value in changes.items() if value is not None}
-
-
-def model_of(option: str, text: str) -> dict[str, Any]:
-    """Read a model: `base_url=...,model=...`, or the same as a YAML mapping in braces.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    import yaml
-
-    if text.lstrip().startswith("{"):
-        try:
-            given = yaml.safe_load(text)
-        except yaml.YAMLError as wrong:
-            raise ValueError(f"{option} is not a valid YAML mapping: {text[:80]!r}") from wrong
-        if not isinstance(given, dict):
-            raise ValueError(f"{option} is no mapping: {text[:80]!r}")
-        return given
-    read: dict[str, Any] = {}
-    for name, value in pairs(option, text.split(",")).items():
-        if name in TEXTS:
-            read[name] = value  # a model may be called 8 or yes
-            continue
-        try:
-            read[name] = yaml.safe_load(value)
-        except yaml.YAMLError as wrong:
-            raise ValueError(f"{option}: {name} is not valid YAML") from wrong
-    return read
-
-
-def pairs(option: str, texts: Any) -> dict[str, str]:
-    """Read NAME=VALUE texts.
-
-    Raises:
-        ValueError: one has no name or no sign; the text may hold a key and is cut short.
-    """
-    found = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            raise ValueError(f"{option} takes NAME=VALUE, got {text[:40]!r}")
-        found[name.strip()] = value.strip()
-    return found

@@ -1,6 +1,6 @@
 """One sample of one question: asked, checked and repaired, graded, judged.
 
-Owns this order and what of it a trace remembers. Refuses to own asking (`asking`), grading
+Owns this order and what of it a trace remembers. Refuses to own asking (`chat_model`), grading
 (`verify`), the words (`prompts`) and the choice among traces (`select`).
 
 Example: `trace = await Flow(...).sample(teacher, question, 0)`
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness_tasks import reasoning
+from harness_tasks.chat_cost import usage_of
+from harness_tasks.chat_model import FailedError, Model, NotAskedError, completion_of
 from harness_tasks.chat_reply import shown
+from harness_tasks.chat_store import as_mapping
 from harness_tasks.completion import Completion
 from harness_tasks.records import Verdict
 from harness_tasks.results import split_completion
 from training.records import Question, Trace
-from training.traces.asking import FailedError, Model, NotAskedError, completion_of
-from training.traces.cost import usage_of
 from training.traces.opinions import read_check, read_score
 from training.traces.prompts import (
     CHECK,
@@ -30,7 +31,6 @@ from training.traces.prompts import (
     teacher_messages,
 )
 from training.traces.settings import Checker, Judge, TracesSettings
-from training.traces.store import as_mapping
 from training.traces.verify import graded_trace
 
 OPINION_GIVEN = (Verdict.CORRECT, Verdict.GRADER_ERROR)
@@ -58,10 +58,10 @@ class Flow:
 
     chosen: TracesSettings
     pool: Executor
-    judge: Model | None = None
-    checker: Model | None = None
+    judge: Model[Any] | None = None
+    checker: Model[Any] | None = None
 
-    async def sample(self, teacher: Model, question: Question, index: int) -> Trace:
+    async def sample(self, teacher: Model[Any], question: Question, index: int) -> Trace:
         """Return the trace of one sample; `kept` is still open.
 
         Raises:
@@ -93,8 +93,8 @@ class Flow:
 
     async def check(
         self,
-        checker: Model,
-        teacher: Model,
+        checker: Model[Any],
+        teacher: Model[Any],
         question: Question,
         index: int,
         messages: list[dict[str, Any]],
@@ -136,7 +136,7 @@ class Flow:
                 note["error"] = str(fault)
                 return
 
-    async def judged(self, judge: Model, trace: Trace) -> Trace:
+    async def judged(self, judge: Model[Any], trace: Trace) -> Trace:
         """Let the judge score a trace that may be kept; what is no score is None with a reason."""
         asked = judge.asked
         assert isinstance(asked, Judge), "a judge has a judge's settings"

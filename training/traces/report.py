@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from harness_tasks.lengths import EDGES_CHARS, bucket_counts, summary
 from harness_tasks.records import Verdict
 from training.records import Question, Trace
 from training.settings import as_dict
 from training.traces.columns import column
-from training.traces.lengths import EDGES_CHARS, bucket_counts, summary
 from training.traces.run import Made
 from training.traces.settings import TracesSettings
 

@@ -11,26 +11,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness_tasks import reasoning
+from harness_tasks.chat_model import Budget, FailedError, Model, NotAskedError, completion_of
+from harness_tasks.chat_store import Store
 from harness_tasks.completion import Completion
 from harness_tasks.progress import bar
 from harness_tasks.records import Verdict
 from harness_tasks.sandbox import n_workers
+from harness_tasks.side_by_side import all_or_none, cancelled_by_signals
 from training.records import Question, Trace
-from training.traces.asking import Budget, FailedError, Model, NotAskedError, completion_of
 from training.traces.flow import Flow, prefills
 from training.traces.prompts import teacher_messages
 from training.traces.settings import Asked, TracesSettings
-from training.traces.store import Store
 from training.traces.student import failed_by, text_key
 from training.traces.verify import graded_trace
 
@@ -107,7 +107,7 @@ class Run:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    async def opened(self, stack: AsyncExitStack, asked: Asked) -> Model:
+    async def opened(self, stack: AsyncExitStack, asked: Asked) -> Model[Any]:
         """Open the connections of one model."""
         return await stack.enter_async_context(Model(asked, self.store, self.budget))
 
@@ -156,7 +156,7 @@ class Run:
         self.made.n_jobs = len(jobs)
         found: dict[int, Trace] = {}
 
-        async def ask(job: tuple[int, tuple[Model, Question, int]]) -> None:
+        async def ask(job: tuple[int, tuple[Model[Any], Question, int]]) -> None:
             at, (teacher, question, k) = job
             found[at] = await flow.sample(teacher, question, k)
 
@@ -211,7 +211,7 @@ class Run:
 
             await all_or_none([worker() for _ in range(min(n, len(jobs)))])
 
-    def settled(self, teachers: Sequence[Model], traces: list[Trace]) -> list[Trace]:
+    def settled(self, teachers: Sequence[Model[Any]], traces: list[Trace]) -> list[Trace]:
         """Read again what a teacher cut off inside reasoning that its template had opened.
 
         Only all completions together tell that; such a text has no tag of its own.
@@ -238,39 +238,3 @@ def as_reasoning(trace: Trace) -> Trace:
     )
     changed = ("reasoning", "answer_text", "state", "verdict", "answer", "truncated")
     return dataclasses.replace(trace, **{name: getattr(again, name) for name in changed})
-
-
-async def all_or_none(coroutines: Sequence[Any]) -> None:
-    """Run coroutines side by side; where one raises, the others are cancelled first.
-
-    Raises:
-        Exception: what one of them raised.
-    """
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextmanager
-def cancelled_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM cancel the task that runs here, in the main thread alone."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    if task is None:
-        yield
-        return
-    try:
-        for number in signals:
-            loop.add_signal_handler(number, task.cancel)
-    except (ValueError, RuntimeError, NotImplementedError):  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)

@@ -18,6 +18,7 @@ import re
 from dataclasses import field
 from typing import Any, Literal
 
+from harness_tasks.chat_model import name_of
 from harness_tasks.chat_settings import RequestFields, Settings, read_settings, request_fields
 from harness_tasks.sampling import DEFAULT_SEED, FIELDS
 from training.settings import settings
@@ -275,8 +276,3 @@ class TracesSettings:
             raise ValueError("select.min_tokens and max_tokens need tokenizer")
         if self.max_length is not None and not self.tokenizer:
             raise ValueError("max_length counts tokens and needs tokenizer")
-
-
-def name_of(asked: Asked) -> str:
-    """Return what a teacher is called in ids: its name, or the last part of its model's."""
-    return asked.name or (asked.model or "model").rstrip("/").rsplit("/", 1)[-1]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from harness_tasks import isolation_check
 from harness_tasks.batch import in_parallel
+from harness_tasks.chat_cost import usage_of
 from training.records import Question, Trace, read_questions, write_records
 from training.traces import published, tables
-from training.traces.cost import usage_of
 from training.traces.lengths import TokenCounter
 from training.traces.prompts import teacher_messages
 from training.traces.report import Checked, Counted, report
@@ -151,7 +151,7 @@ def contamination(chosen: TracesSettings, questions: Sequence[Question]) -> Chec
     """Compare the questions with every benchmark of the suite."""
     if not chosen.decontaminate:
         return Checked(why_not="switched off (--no-decontaminate)")
-    from training.decontaminate import Decontaminator, suite_benchmarks
+    from harness_tasks.decontaminate import Decontaminator, suite_benchmarks
 
     benchmarks, not_checked = suite_benchmarks(chosen.data_dir)
     embed = None

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from analysis.reading.load import VERDICTS, Choice, TaskRun, read_arm
+from analysis.reading import lines
+from analysis.reading.load import Choice, TaskRun, read_arm
+from analysis.reading.measure import text_key
+from analysis.reading.quality import CUT, DUPLICATE, FOREIGN, MIXED, TORN
+from analysis.reading.question import VERDICTS
 from tests.analysis.runs import foreign_row, our_row, write_run
 from tests.conftest import SHARED, needs_shared
 
@@ -79,7 +83,9 @@ def test_a_list_of_flags_is_their_mean(tmp_path: Path) -> None:
 def test_a_list_of_flags_for_as_many_completions_is_one_sample_each(tmp_path: Path) -> None:
     row = {**foreign_row(0, [1, 0]), "resps": [["a", "b"]]}
     task = read(tmp_path, [row], Choice(metrics={"": "exact_match"}))
-    assert [(s.text, s.score) for s in task.questions[0].samples] == [("a", 1.0), ("b", 0.0)]
+    samples = task.questions[0].samples
+    assert [s.text and s.text.text_key for s in samples] == [text_key("a"), text_key("b")]
+    assert [s.score for s in samples] == [1.0, 0.0]
 
 
 def test_a_filter_that_matched_nothing_is_no_answer(tmp_path: Path) -> None:
@@ -87,9 +93,13 @@ def test_a_filter_that_matched_nothing_is_no_answer(tmp_path: Path) -> None:
     assert read(tmp_path, [row]).questions[0].samples[0].no_answer
 
 
-def test_a_row_without_the_verdicts_of_the_others_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"row 2 \(doc 1\): carries no verdicts"):
-        read(tmp_path, [our_row(0, ["correct"]), foreign_row(1, 1.0)])
+def test_a_row_without_the_verdicts_of_the_others_is_left_out_and_named(tmp_path: Path) -> None:
+    task = read(tmp_path, [our_row(0, ["correct"]), foreign_row(1, 1.0)])
+    assert list(task.questions) == [0]
+    (finding,) = task.quality
+    assert (finding.kind, finding.count) == (MIXED, 1)
+    assert finding.where.endswith(".jsonl:2")
+    assert finding.text.startswith("(doc 1): carries no verdicts")
 
 
 @pytest.mark.parametrize("missing", ["doc_id", "resps"])
@@ -100,17 +110,108 @@ def test_a_row_without_a_needed_key_is_named(tmp_path: Path, missing: str) -> No
         read(tmp_path, [row])
 
 
-def test_a_doc_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"doc 0 stands twice"):
-        read(tmp_path, [foreign_row(0, 1.0), foreign_row(0, 0.0)])
+@pytest.mark.parametrize(("text", "told"), [("the answer", "the same"), ("another", "other")])
+def test_of_a_doc_that_stands_twice_the_first_row_counts_and_both_are_named(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    task = read(tmp_path, [foreign_row(0, 1.0), foreign_row(0, 0.0, text=text)])
+    assert task.questions[0].samples[0].score == 1.0
+    (finding,) = task.quality
+    assert (finding.kind, finding.count) == (DUPLICATE, 1)
+    assert f"with {told} completions: row 1 counts, row 2 does not" in finding.text
 
 
-def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path) -> None:
+HOSTILE = [
+    b"{broken",
+    b"null",
+    b"[1, 2]",
+    b"\xff\xfe",
+    b"\x00",
+    b"[" * 100_000,
+    b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    b"9" * 10_000,
+    b'{"doc_id": 7}',
+    b'{"resps": []}',
+    b'{"doc_id": [], "resps": []}',
+    b'{"doc_id": 1e400, "resps": []}',
+    b'{"doc_id": true, "resps": []}',
+    b'{"doc_id": 8, "resps": [], "filter": "none", "doc": ' + b"[" * 990 + b"]" * 990 + b"}",
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_a_bad_line_is_named_by_file_and_line_and_the_others_are_used(
+    tmp_path: Path, line: bytes
+) -> None:
+    run = write_run(tmp_path, [foreign_row(0, 1.0), foreign_row(1, 1.0)])
+    path = next(run.rglob("samples_*"))
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\n" + line + b"\n" + second + line + b"\n")
+    task = read_arm("arm", run, Choice()).tasks["quiz"]
+    assert {question.row for question in task.questions.values()} >= {1, 4}
+    assert {0, 1} <= task.questions.keys() <= {0, 1, 8}
+    for finding in task.quality:
+        assert finding.kind in (FOREIGN, DUPLICATE)
+        assert finding.where.startswith(f"{path}:")
+
+
+def test_a_torn_last_line_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path, [foreign_row(0, 1.0)])
     path = next(run.rglob("samples_*"))
-    path.write_text(path.read_text(encoding="utf-8") + "{broken\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"samples_quiz.*\.jsonl:2: not valid JSON"):
-        read_arm("arm", run, Choice())
+    path.write_bytes(path.read_bytes() + b'{"doc_id": 1, "re')
+    (finding,) = read_arm("arm", run, Choice()).tasks["quiz"].quality
+    assert (finding.kind, finding.where) == (TORN, f"{path}:2")
+
+
+def test_a_file_of_other_lines_is_refused_with_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "samples_quiz.jsonl"
+    path.write_text("hello\n" * 3, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"samples_quiz.jsonl: row 1 not valid JSON"):
+        read_arm("arm", path, Choice())
+
+
+def test_rows_without_the_metric_before_those_with_it_do_not_decide(tmp_path: Path) -> None:
+    task = read(tmp_path, [{"doc_id": 9, "resps": []}, foreign_row(0, 1.0)])
+    assert task.metric == "exact_match"
+
+
+def test_the_rows_before_a_cut_are_used(tmp_path: Path) -> None:
+    rows = "".join(json.dumps(foreign_row(i, 1.0, text=f"{i * i}")) + "\n" for i in range(1000))
+    path = tmp_path / "samples_quiz.jsonl.gz"
+    path.write_bytes(gzip.compress(rows.encode())[:-20])
+    task = read_arm("arm", path, Choice()).tasks["quiz"]
+    assert len(task.questions) > 500
+    assert [finding.kind for finding in task.quality] == [CUT]
+
+
+def test_a_line_that_is_too_long_is_named_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 3_000_000)
+    rows = [foreign_row(0, 1.0), foreign_row(1, 1.0, text="x" * 4_000_000), foreign_row(2, 1.0)]
+    task = read(tmp_path, rows)
+    assert list(task.questions) == [0, 2]
+    assert [(finding.kind, finding.count) for finding in task.quality] == [(FOREIGN, 1)]
+
+
+@pytest.mark.parametrize("n_bytes", [1, 100, 1000, 100_000])
+def test_pieces_of_any_size_give_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int
+) -> None:
+    rows = [foreign_row(i % 29, 1.0, text="é" * i) for i in range(30)]
+    whole = read(tmp_path, rows)
+    monkeypatch.setattr(lines, "PIECE_BYTES", n_bytes)
+    assert read(tmp_path, rows) == whole
+
+
+def test_two_processes_give_the_same_rows_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [foreign_row(i, 1.0, text="word " * 500) for i in range(50)]
+    whole = read(tmp_path, rows)
+    monkeypatch.setattr(lines, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(lines, "PAYS_BYTES", 1)
+    assert read(tmp_path, rows) == whole
 
 
 def test_damaged_gzip_is_named(tmp_path: Path) -> None:
@@ -127,7 +228,10 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_line_of_many_megabytes_is_read(tmp_path: Path) -> None:
     text = "<think>" + "x" * 5_000_000 + "</think>done"
-    assert read(tmp_path, [foreign_row(0, 1.0, text=text)]).questions[0].samples[0].text == text
+    written = read(tmp_path, [foreign_row(0, 1.0, text=text)]).questions[0].samples[0].text
+    assert written is not None
+    assert written.text_key == text_key(text)
+    assert written.volume.reasoning_chars == 5_000_000
 
 
 def test_messages_and_plain_text_of_one_user_turn_are_one_prompt(tmp_path: Path) -> None:

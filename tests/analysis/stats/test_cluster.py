@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.api import OLS
 
-from analysis.stats.cluster import bootstrap_mean, detectable_mean_difference, sign_flip_p
+from analysis.stats.bootstrap import PERCENTILE
+from analysis.stats.cluster import (
+    bootstrap_mean,
+    clustered_mean,
+    clustered_se,
+    detectable_mean_difference,
+    sign_flip_p,
+)
 from analysis.stats.paired import PairedTable, mcnemar
+from tests.analysis.stats.external import r_value
+from tests.analysis.stats.test_bootstrap import SKEWED
 
 
 def generator() -> np.random.Generator:
@@ -118,3 +128,70 @@ def test_copies_of_single_samples_give_the_p_of_single_samples() -> None:
     differences = [1.0] * 70 + [-1.0] * 30
     expected = stats.binomtest(30, 100, 0.5).pvalue  # beyond what random flips resolve
     assert sign_flip_p(differences, generator()) == pytest.approx(expected)
+
+
+CLUSTERS = [cluster for cluster, size in enumerate((1, 2, 3, 4, 4, 6)) for _ in range(size)]
+
+
+def test_clustered_error_equals_that_of_r_and_statsmodels() -> None:
+    found = clustered_se(SKEWED, CLUSTERS)
+    assert found == pytest.approx(r_value("clustered se"))  # external: R sandwich vcovCL
+    fitted = OLS(SKEWED, np.ones(len(SKEWED))).fit(
+        cov_type="cluster", cov_kwds={"groups": np.array(CLUSTERS)}
+    )
+    assert found == pytest.approx(fitted.bse[0])
+
+
+def test_clusters_of_one_value_give_the_plain_error() -> None:
+    assert clustered_se(SKEWED, range(20)) == pytest.approx(stats.sem(SKEWED))
+
+
+def test_copies_of_a_value_count_as_one_cluster() -> None:
+    copies = np.repeat(SKEWED, 4)
+    names = [f"question {number}" for number in range(20) for _ in range(4)]
+    assert clustered_se(copies, names) == pytest.approx(clustered_se(SKEWED, range(20)))
+    assert clustered_mean(copies, names).high == pytest.approx(
+        stats.t.interval(0.95, 19, np.mean(SKEWED), stats.sem(SKEWED))[1]
+    )
+
+
+def test_one_cluster_has_no_error() -> None:
+    assert math.isnan(clustered_se([1.0, 0.0], ["a", "a"]))
+    assert clustered_mean([1.0, 0.0], ["a", "a"]).reason == "one cluster: no interval"
+    with pytest.raises(ValueError, match="its cluster"):
+        clustered_se([1.0], [])
+
+
+def test_sign_flips_of_few_differences_equal_the_exact_test_of_r() -> None:
+    values = [0.31, -0.12, 0.44, 0.07, -0.2, 0.53, 0.18, 0.29, -0.05]
+    expected = r_value("sign flips")  # external: R coin symmetry_test, exact
+    assert sign_flip_p(values, generator()) == pytest.approx(expected)
+    stretched = math.sqrt(2) * np.array(values)  # no multiples of a fraction: patterns are listed
+    assert sign_flip_p(stretched, generator()) == pytest.approx(expected)
+
+
+def test_random_sign_flips_come_near_those_of_scipy() -> None:
+    values = np.random.default_rng(2).normal(0.08, 0.5, 120)
+    expected = stats.permutation_test(
+        (values,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=20_000,
+        vectorized=True,
+        rng=generator(),
+    ).pvalue
+    assert sign_flip_p(values, generator()) == pytest.approx(expected, abs=0.015)
+
+
+def test_a_random_p_is_never_zero() -> None:
+    assert sign_flip_p(math.sqrt(2) + np.linspace(0, 1, 40), generator()) == 1 / 10_000
+
+
+def test_the_percentile_interval_is_still_to_be_had() -> None:
+    values = np.random.default_rng(3).lognormal(size=200)
+    theirs = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=9_999, batch=512, rng=generator()
+    ).confidence_interval
+    found = bootstrap_mean(values, generator(), PERCENTILE)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=3e-3)
+    assert bootstrap_mean(values, generator()).low > found.low  # BCa follows the skew

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from harness_tasks.decontaminate import Benchmark, Decontaminator
 from training.bank.build import Bank, Choices, build
 from training.bank.report import as_json, by_source, table, total
 from training.bank.sources import Source, named_once, source_of, with_options
-from training.decontaminate import Benchmark, Decontaminator
 from training.records import Question
 
 LONG = " ".join(f"the {word} of a number" for word in ("sum", "square", "root", "half", "third"))

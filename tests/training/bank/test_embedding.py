@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness_tasks.decontaminate import Benchmark, Decontaminator
 from training.bank.embedding import embedder
-from training.decontaminate import Benchmark, Decontaminator
 
 pytestmark = [
     # Compiled parts of torch's tokenizers name no module on Python 3.12 and later.

@@ -177,7 +177,7 @@ def test_a_question_of_a_benchmark_is_left_out_and_reported(tmp_path: Path) -> N
 def test_a_hit_is_dropped_reported_or_refused_as_the_recipe_says(
     tmp_path: Path, action: str, kept: int | None
 ) -> None:
-    from training.decontaminate import Benchmark, Decontaminator
+    from harness_tasks.decontaminate import Benchmark, Decontaminator
     from training.sft.contamination import Check
     from training.sft.examples import prepare
 
@@ -193,7 +193,7 @@ def test_a_hit_is_dropped_reported_or_refused_as_the_recipe_says(
 
 
 def test_a_question_is_compared_once_and_each_of_its_rows_left_out() -> None:
-    from training.decontaminate import Benchmark, Decontaminator
+    from harness_tasks.decontaminate import Benchmark, Decontaminator
     from training.sft.contamination import Check
     from training.sft.data import Row
 
@@ -223,9 +223,9 @@ def test_an_embedding_model_finds_paraphrases(
 ) -> None:
     import numpy as np
 
+    import harness_tasks.decontaminate
     import training.bank.embedding
-    import training.decontaminate
-    from training.decontaminate import Benchmark
+    from harness_tasks.decontaminate import Benchmark
     from training.sft.contamination import make_check
     from training.sft.data import Row
 
@@ -237,7 +237,7 @@ def test_an_embedding_model_finds_paraphrases(
         return [Benchmark("mine", [("7", "How many legs have four dogs?")])], []
 
     monkeypatch.setattr(training.bank.embedding, "embedder", embedder)
-    monkeypatch.setattr(training.decontaminate, "suite_benchmarks", one)
+    monkeypatch.setattr(harness_tasks.decontaminate, "suite_benchmarks", one)
     row = Row("r", [{"role": "user", "content": "Count the legs of 4 dogs."}], "", "16")
     assert make_check(DecontaminateSettings()).keeps(row)
     check = make_check(DecontaminateSettings(embedding_model="models/e5"))
@@ -248,13 +248,13 @@ def test_an_embedding_model_finds_paraphrases(
 def test_without_a_benchmark_to_compare_with_training_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import training.decontaminate
+    import harness_tasks.decontaminate
     from training.sft.contamination import make_check
 
     def nothing(folder: Any) -> tuple[list[Any], list[str]]:
         return [], ["math500: not there"]
 
-    monkeypatch.setattr(training.decontaminate, "suite_benchmarks", nothing)
+    monkeypatch.setattr(harness_tasks.decontaminate, "suite_benchmarks", nothing)
     with pytest.raises(ValueError, match=r"math500: not there.*decontaminate=off to train"):
         make_check(DecontaminateSettings())
     assert make_check("off").keeps(None)  # type: ignore[arg-type]

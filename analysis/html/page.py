@@ -1,0 +1,283 @@
+"""The report as one HTML file: what stands in it and in which order.
+
+Owns the order of the page, its one template, and the policy that lets nothing in but the page's own
+style and script, by their hashes. Refuses to own numbers (`tables`), drawings (`figures`) and the
+text of the explorer (`flips`).
+
+    page(comparison, PageOptions(command="distill-report html runs/base runs/student"))
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analysis.figures.choice import forest, pictures
+from analysis.figures.svg import Picture
+from analysis.html.blocks import Block, block
+from analysis.html.flips import Flips, flips
+from analysis.html.provenance import made_with, provenance, suite_version
+from analysis.reliability import Warning as Doubt
+from analysis.reliability import warnings
+from analysis.tables import catalogue
+from analysis.tables.catalogue import TableOptions
+from analysis.tables.table import Table
+from analysis.text import visible
+from analysis.verdict import verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from analysis.compare import Comparison
+
+QUALITY = "data-quality"  # a table with a place of its own, near the end
+SEVERITIES = {"stop": "Stop", "warn": "Warning", "info": "Note"}
+QUOTING = ("target", "baseline_answer", "candidate_answer")
+NO_FLIPS = "No question, target or answer was put into this file: it was made with --flips 0."
+FIXED = (  # sections that every page has, before and after those of the tables
+    (("verdict", "Verdict"), ("warnings", "Before you rely on it"), ("differences", "Differences")),
+    (
+        ("explorer", "Questions"),
+        ("notes", "Notes"),
+        (QUALITY, "Data quality"),
+        ("method", "How numbers are made"),
+        ("provenance", "Provenance"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """What the page is told beside the comparison."""
+
+    tables: TableOptions = field(default_factory=TableOptions)
+    n_flips: int = 300
+    max_bytes: int = 16 * 1024 * 1024  # of the explorer's texts
+    names: tuple[str | None, str | None] = (None, None)  # to call the arms by, baseline first
+    command: str = "distill-report html"
+
+
+class Arm(NamedTuple):
+    """How an arm is called."""
+
+    title: str
+    model: str | None
+
+
+class Section(NamedTuple):
+    """One table with its figures; `reading` says how it is read."""
+
+    id: str
+    reading: str
+    block: Block
+    pictures: list[Picture]
+
+
+class Told(NamedTuple):
+    """A sentence, of one task or of all ("")."""
+
+    task: str
+    text: str
+
+
+class Missing(NamedTuple):
+    """A table without rows, and why."""
+
+    name: str
+    title: str
+    reason: str
+
+
+class Method(NamedTuple):
+    """How the numbers of a table are made."""
+
+    title: str
+    text: str
+
+
+def page(comparison: Comparison, options: PageOptions) -> str:
+    """Return the whole file.
+
+    Raises:
+        ValueError: a samples file that can no longer be read.
+        OSError: one that is gone.
+    """
+    tables = every_table(comparison, options.tables)
+    if not options.n_flips:
+        tables = {name: without_text(table) for name, table in tables.items()}
+    sections = [
+        Section(
+            f"table-{entry.name}",
+            entry.reading,
+            block(table),
+            pictures(entry.name, table, comparison),
+        )
+        for entry in catalogue.PAIR
+        if entry.name != QUALITY and (table := tables.get(entry.name)) and table.rows
+    ]
+    found, said = warnings(comparison), verdict(comparison)
+    css, js = asset("report.css"), asset("report.js")
+    return template().render(
+        **arms(comparison, options),
+        css=trusted(css),
+        js=trusted(js),
+        policy=policy(css, js),
+        version=suite_version(),
+        contents=contents(sections),
+        sentence=said.sentence.replace(">= ", "\N{GREATER-THAN OR EQUAL TO}\N{NO-BREAK SPACE}"),
+        rests_on=rests_on(comparison),
+        warnings=found,
+        severities=SEVERITIES,
+        forest=forest(comparison, said.difference),
+        sections=sections,
+        empties=list(empties(tables)),
+        flips=explorer(comparison, options),
+        without_flips=NO_FLIPS,
+        notes=notes(comparison, found),
+        quality=quality(tables.get(QUALITY)),
+        methods=[Method(one.title, one.foot) for one in tables.values() if one.foot and one.rows],
+        provenance=block(provenance(comparison)),
+        seed=comparison.seed,
+        command=visible(options.command),
+        made_with=made_with(),
+    )
+
+
+def every_table(comparison: Comparison, options: TableOptions) -> dict[str, Table]:
+    """Return the tables of the catalogue; one that needs an option which is not there is empty."""
+    made = {table.name: table for table in catalogue.made(comparison, options)}
+    lacking = {
+        entry.name: Table(entry.name, entry.help.rstrip("."), (), [], empty=f"needs --{needed}")
+        for entry in catalogue.PAIR
+        for needed in entry.needs
+        if entry.name not in made
+    }
+    return {**made, **lacking}
+
+
+def without_text(table: Table) -> Table:
+    """Return a table without the columns that quote a question's target or an answer."""
+    kept = [number for number, one in enumerate(table.columns) if one.name not in QUOTING]
+    return replace(
+        table,
+        columns=tuple(table.columns[number] for number in kept),
+        rows=[tuple(row[number] for number in kept) for row in table.rows],
+    )
+
+
+def arms(comparison: Comparison, options: PageOptions) -> dict[str, Arm]:
+    """Return how the two arms are called: as asked, else by their models, else by their folders."""
+    labels = (comparison.baseline, comparison.candidate)
+    models = (comparison.baseline_model, comparison.candidate_model)
+    by_model = all(models) and models[0] != models[1]
+    named = [last_part(str(one)) for one in (models if by_model else labels)]
+    if named[0] == named[1]:  # runs/1/base and runs/2/base
+        named = list(labels)
+    titles = [given or name for given, name in zip(options.names, named, strict=True)]
+    told = [visible(model) if model else None for model in models]
+    return {
+        "baseline": Arm(visible(titles[0]), told[0]),
+        "candidate": Arm(visible(titles[1]), told[1]),
+    }
+
+
+def last_part(name: str) -> str:
+    """Return the last part of a path or of a model's name."""
+    return PurePath(name).name or name
+
+
+def rests_on(comparison: Comparison) -> str:
+    """Say how many tasks and paired questions there are."""
+    n_tasks = len(comparison.tasks)
+    n_pairs = sum(task.n_pairs for task in comparison.tasks)
+    tasks = "1 task" if n_tasks == 1 else f"{n_tasks} tasks"
+    return f"{tasks}, {n_pairs:,} paired questions"
+
+
+def explorer(comparison: Comparison, options: PageOptions) -> Any:
+    """Return the explorer's questions; the text is JSON that was made for a script element."""
+    made: Flips = flips(comparison, options.n_flips, options.max_bytes)
+    return made
+
+
+def notes(comparison: Comparison, found: list[Doubt]) -> list[Told]:
+    """Return the notes that no warning has said already."""
+    said = {one.text for one in found}
+    told = [Told("", text) for text in comparison.notices]
+    told += [Told(task.task, text) for task in comparison.tasks for text in task.notices]
+    return [Told(visible(one.task), visible(one.text)) for one in told if one.text not in said]
+
+
+def quality(table: Table | None) -> dict[str, Any]:
+    """Return the table of data quality, or why it has no rows."""
+    if table is None:
+        return {"block": None, "reason": ""}
+    return {"block": block(table) if table.rows else None, "reason": table.empty}
+
+
+def empties(tables: dict[str, Table]) -> Iterator[Missing]:
+    """Yield the tables without rows."""
+    for name, table in tables.items():
+        if not table.rows and name != QUALITY:
+            yield Missing(name, table.title, table.empty)
+
+
+def contents(sections: list[Section]) -> list[dict[str, str]]:
+    """Return the table of contents."""
+    before, after = FIXED
+    middle = tuple((one.id, one.block.title) for one in sections)
+    return [{"id": name, "title": title} for name, title in (*before, *middle, *after)]
+
+
+def policy(css: str, js: str) -> str:
+    """Return the Content-Security-Policy: our style and our script by hash, and nothing else."""
+    return (
+        f"default-src 'none'; style-src '{source_hash(css)}'; script-src '{source_hash(js)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def source_hash(text: str) -> str:
+    """Return the hash of a style or script as a policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def asset(name: str) -> str:
+    """Return a file of this package as it stands in the page."""
+    return (resources.files("analysis.html") / name).read_text(encoding="utf-8")
+
+
+def trusted(text: str) -> Any:
+    """Mark text of this package as HTML that needs no escape."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def with_code(text: str) -> Any:
+    """Return text as HTML, escaped, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
+        for number, piece in enumerate(pieces)
+    )
+
+
+@cache
+def template() -> Template:
+    """Return the template; every value is escaped unless it is marked as safe there."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters["with_code"] = with_code
+    return environment.from_string(asset("report.html.j2"))

@@ -1,0 +1,242 @@
+"""A whole comparison: what to doubt first, the verdict, the tables, the notes.
+
+Owns the order of a report and its JSON object (schema: docs/reports.md). Refuses to own the form of
+a table (its neighbours) and every number.
+
+    report = Report(comparison, tables)
+    print_report(report, sys.stdout)
+    markdown_text(report)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import IO, Any, Final
+
+from analysis.compare import ArmScore, Comparison, TaskComparison
+from analysis.reliability import Warning as Doubt
+from analysis.reliability import warnings
+from analysis.render import document, latex, markdown, terminal
+from analysis.render.json import estimate, number, share
+from analysis.tables.catalogue import PAIR
+from analysis.tables.table import Table
+from analysis.verdict import Verdict, headline, verdict
+from analysis.volume import VolumeFigure
+
+SEVERITY: Final = {"stop": ("STOP", "bold red"), "warn": ("WARNING", "yellow")}
+"""How a doubt is marked: in words, and in colour besides. The others are notes."""
+MOST_OF_A_KIND: Final = 3  # doubts of one kind that are given in full
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison with the tables that a report of it shows."""
+
+    comparison: Comparison
+    tables: list[Table]
+
+    def core(self) -> Report:
+        """Return the report with its core tables alone."""
+        names = {entry.name for entry in PAIR if entry.core}
+        return replace(self, tables=[table for table in self.tables if table.name in names])
+
+    @cached_property
+    def doubts(self) -> list[Doubt]:
+        """Return what makes the numbers less than they seem, the most serious first."""
+        return warnings(self.comparison)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Return the one sentence and what it rests on."""
+        return verdict(self.comparison)
+
+
+def arms(comparison: Comparison) -> list[str]:
+    """Return the lines that name the two arms."""
+    lines = []
+    for role, name, model in (
+        ("baseline", comparison.baseline, comparison.baseline_model),
+        ("candidate", comparison.candidate, comparison.candidate_model),
+    ):
+        lines.append(f"{role}: {name}" + (f" ({model})" if model else ""))
+    return lines
+
+
+def doubt_lines(report: Report) -> list[tuple[str, str]]:
+    """Return the serious doubts, marked, with the style of each.
+
+    Of a kind that many tasks share the first are given in full, and the others by their tasks.
+    """
+    kinds: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in report.doubts:
+        if doubt.severity in SEVERITY:
+            kinds.setdefault((doubt.severity, doubt.kind), []).append(doubt)
+    lines = []
+    for (severity, kind), doubts in kinds.items():
+        mark, style = SEVERITY[severity]
+        in_full = doubts if len(doubts) <= MOST_OF_A_KIND else doubts[: MOST_OF_A_KIND - 1]
+        lines += [(f"{mark}: {told(doubt.task, doubt.text)}", style) for doubt in in_full]
+        if more := doubts[len(in_full) :]:
+            tasks = ", ".join(dict.fromkeys(doubt.task for doubt in more if doubt.task))
+            where = f" on {tasks}" if tasks else ""
+            lines.append((f"{mark}: {len(more)} more of {kind}{where}; --json has them", style))
+    return lines
+
+
+def told(task: str, text: str) -> str:
+    """Return a sentence under the name of its task, unless it says the name itself."""
+    return f"{task}: {text}" if task and task not in text else text
+
+
+def headlines(comparison: Comparison) -> list[str]:
+    """Return a sentence for each task where there are several: one alone has the verdict."""
+    n = len(comparison.tasks)
+    return [f"{task.task}: {headline(task, n)}" for task in comparison.tasks] if n > 1 else []
+
+
+def notes(report: Report) -> list[str]:
+    """Return what else to know; what stands among the serious doubts is not said again."""
+    comparison = report.comparison
+    serious = [one for one in report.doubts if one.severity in SEVERITY]
+    said = {line for one in serious for line in (one.text, f"{one.task}: {one.text}")}
+    lines = [told(one.task, one.text) for one in report.doubts if one.severity not in SEVERITY]
+    lines += comparison.notices
+    lines += [f"{task.task}: {text}" for task in comparison.tasks for text in task.notices]
+    lines += [f"{one.name}: {one.empty}" for one in report.tables if not one.rows and one.empty]
+    lines += [
+        f"{task.task}: graded by {task.metric}, filter {task.filter}" for task in comparison.tasks
+    ]
+    return [line for line in dict.fromkeys(lines) if line not in said]
+
+
+def print_report(report: Report, out: IO[str]) -> None:
+    """Print a report, as wide as the terminal within 80 to 100 columns; else plain, of 100."""
+    console = terminal.console(out)
+    for line in arms(report.comparison):
+        terminal.write(console, line, more=" " * len("candidate: "))
+    console.print()
+    for line, style in doubt_lines(report):
+        terminal.write(console, line, style)
+    if doubt_lines(report):
+        console.print()
+    terminal.write(console, report.verdict.sentence, "bold")
+    for line in headlines(report.comparison):
+        terminal.write(console, line)
+    for table in report.tables:
+        if table.rows:
+            console.print()
+            terminal.print_table(table, console)
+    console.print()
+    for line in notes(report):
+        terminal.write(console, f"note: {line}", more="      ")
+
+
+def markdown_text(report: Report) -> str:
+    """Return a report as Markdown."""
+    lines = ["# Comparison", ""]
+    lines += [f"- {markdown.paragraph(line)}" for line in arms(report.comparison)]
+    lines += ["", f"**{markdown.escaped(report.verdict.sentence)}**", ""]
+    listed = [line for line, _ in doubt_lines(report)] + headlines(report.comparison)
+    lines += [f"- {markdown.paragraph(line)}" for line in listed]
+    lines += ["", document.text("markdown", report.tables)]
+    lines += ["## Notes", "", *(f"- {markdown.paragraph(line)}" for line in notes(report))]
+    return "\n".join(lines) + "\n"
+
+
+def latex_text(report: Report) -> str:
+    """Return a report's verdict and tables as LaTeX, to be included."""
+    listed = [*arms(report.comparison), *(line for line, _ in doubt_lines(report))]
+    listed += [report.verdict.sentence, *headlines(report.comparison)]
+    said = "\n\n".join(latex.escaped(line) for line in listed)
+    return f"{latex.PACKAGES}\n{said}\n\n" + document.latex_tables(report.tables)
+
+
+def json_text(report: Report) -> str:
+    """Return everything as JSON but the items, which stay in items.csv."""
+    comparison, told_verdict = report.comparison, report.verdict
+    n_tasks = len(comparison.tasks)
+    content = {
+        **document.head(comparison),
+        "warnings": [doubt._asdict() for doubt in report.doubts],
+        "verdict": {
+            "sentence": told_verdict.sentence,
+            "finding": told_verdict.finding,
+            "difference": estimate(told_verdict.difference),
+            "p": number(told_verdict.p),
+            "detectable": estimate(told_verdict.detectable),
+            "method": told_verdict.method,
+        },
+        "tasks": [task_object(task, n_tasks) for task in comparison.tasks],
+        "tables": document.keyed(report.tables),
+        "quality": [dataclasses.asdict(finding) for finding in comparison.quality],
+        "allowed": [one._asdict() for one in comparison.allowed],
+        "notices": comparison.notices,
+    }
+    return document.dumped(content)
+
+
+def task_object(task: TaskComparison, n_tasks: int) -> dict[str, Any]:
+    """Return one task as an object."""
+    test = task.test
+    return {
+        "task": task.task,
+        "headline": headline(task, n_tasks),
+        "finding": task.finding,
+        "metric": task.metric,
+        "filter": task.filter,
+        "lower_is_better": task.lower_is_better,
+        "n_questions": task.n_questions,
+        "n_pairs": task.n_pairs,
+        "k": task.k,
+        "baseline": arm_object(task.baseline),
+        "candidate": arm_object(task.candidate),
+        "difference": estimate(task.difference),
+        "detectable": estimate(task.detectable),
+        "agreement": task.agreement._asdict() if task.agreement else None,
+        "test": {
+            "rule": test.rule,
+            "p": number(test.p),
+            "exact_p": number(test.exact_p),
+            "mid_p": number(test.mid_p),
+            "holm_p": number(test.holm_p),
+            "bh_p": number(test.bh_p),
+            "reason": test.reason,
+        },
+        "cohens_h": {**estimate(task.h), "label": task.h_label or None},
+        "volume": [volume_object(figure) for figure in task.volume],
+        "notices": task.notices,
+    }
+
+
+def arm_object(score: ArmScore) -> dict[str, Any]:
+    """Return one arm's scores as an object."""
+    return {
+        "n": score.n,
+        "n_graded": score.n_graded,
+        "score": estimate(score.score),
+        "n_completed": score.n_completed,
+        "score_completed": estimate(score.score_completed),
+        "truncated": share(score.truncated),
+        "no_answer": share(score.no_answer),
+        "grader_error": share(score.grader_error),
+        "empty": share(score.empty),
+    }
+
+
+def volume_object(figure: VolumeFigure) -> dict[str, Any]:
+    """Return one volume figure as an object."""
+    return {
+        "name": figure.name,
+        "unit": figure.unit,
+        "baseline": estimate(figure.baseline),
+        "candidate": estimate(figure.candidate),
+        "difference": estimate(figure.difference),
+        "ratio": estimate(figure.ratio),
+        "n": figure.n,
+        "baseline_known": figure.baseline_known,
+        "candidate_known": figure.candidate_known,
+        "baseline_logged": figure.baseline_logged,
+        "candidate_logged": figure.candidate_logged,
+    }

@@ -1,0 +1,1 @@
+"""Several runs in an order: checkpoints, seeds, tiers of length; from runs or from a CSV."""
