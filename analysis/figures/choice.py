@@ -1,7 +1,7 @@
 """Which figure stands beside which table, and what is said of it.
 
 Owns the way from a table's columns, or from the comparison, to the rows of a drawing. Refuses to
-own layout (`intervals`, `curves`, `matrix`) and numbers (`tables`, `stats`).
+own layout (`intervals`, `matrix`), lengths (`lengths`) and numbers (`tables`, `stats`).
 
     pictures("scorecard", table, comparison)     # one Picture, or [] where words say it better
 """
@@ -12,8 +12,8 @@ from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING
 
 from analysis.compare import ALPHA, HIGHER, LOWER
-from analysis.estimate import Estimate, undefined
-from analysis.figures import curves, svg
+from analysis.estimate import Estimate
+from analysis.figures import lengths, svg
 from analysis.figures.intervals import (
     Chart,
     Mark,
@@ -24,7 +24,6 @@ from analysis.figures.intervals import (
 )
 from analysis.figures.matrix import Matrix, matrices
 from analysis.figures.svg import About, Picture, picture
-from analysis.items import ARMS, BASELINE, CANDIDATE, Item
 from analysis.render import cells
 from analysis.tables.table import Kind, Table
 from analysis.tables.truncation import AS_REPORTED
@@ -32,9 +31,7 @@ from analysis.tables.truncation import AS_REPORTED
 if TYPE_CHECKING:
     from analysis.compare import Comparison
 
-MOST_PANELS = 12
 MOST_ROWS = 40
-COLOURS = {BASELINE: svg.BASELINE, CANDIDATE: svg.CANDIDATE}
 FOUND = {HIGHER: svg.CANDIDATE, LOWER: svg.BASELINE}
 POINTS = Chart("candidate minus baseline, points", points_tick, zero=True, ends=(-1.0, 1.0))
 SCORE = Chart("score, %", percent_tick, ends=(0.0, 1.0))
@@ -103,95 +100,6 @@ def scores(table: Table, comparison: Comparison) -> Picture:
     return picture(about, lambda width: intervals(SCORE, rows, width))
 
 
-Size = Callable[[Item], float | None]
-
-
-def size_of(comparison: Comparison) -> tuple[str, Size] | None:
-    """Return the size that most completions of both arms have: tokens, else characters."""
-    for axis, size in (
-        ("completion tokens", lambda item: item.completion_tokens),
-        ("characters of reasoning and answer", characters),
-    ):
-        n_known = sum(size(item) is not None for item in comparison.items)
-        if n_known > len(comparison.items) / 2:
-            return axis, size
-    return None
-
-
-def characters(item: Item) -> float | None:
-    """Return the length of a completion, None where it is not known."""
-    if item.reasoning_chars is None or item.answer_chars is None:
-        return None
-    return item.reasoning_chars + item.answer_chars
-
-
-def sizes(items: list[Item], arm: str, size: Size) -> list[float]:
-    """Return the known sizes of an arm."""
-    return [value for item in items if item.arm == arm and (value := size(item)) is not None]
-
-
-def by_task(comparison: Comparison) -> dict[str, list[Item]]:
-    """Return the items of the first tasks that generate text."""
-    found: dict[str, list[Item]] = {}
-    for item in comparison.items:
-        if item.truncated is not None:
-            found.setdefault(item.task, []).append(item)
-    return dict(list(found.items())[:MOST_PANELS])
-
-
-def volume(table: Table, comparison: Comparison) -> Picture | None:
-    """Draw how long the completions of both arms are."""
-    known = size_of(comparison)
-    if known is None:
-        return None
-    axis, size = known
-    panels = [
-        curves.Panel(
-            task, tuple(curves.Series(arm, sizes(items, arm, size), COLOURS[arm]) for arm in ARMS)
-        )
-        for task, items in by_task(comparison).items()
-    ]
-    about = About(
-        table.name,
-        f"How long completions are, in {axis}",
-        f"For each task a rising curve for either arm: the share of completions of at most so many "
-        f"{axis}. The table below has the figures.",
-        "Share of completions that are at most so long. Orange: baseline. Blue: candidate. The "
-        "further right a curve, the more its arm writes; a vertical end is a token limit.",
-    )
-    return picture(about, lambda width: curves.distributions(panels, axis, width))
-
-
-def by_correctness(table: Table, comparison: Comparison) -> Picture | None:
-    """Draw how long right and wrong completions are."""
-    known = size_of(comparison)
-    if known is None:
-        return None
-    axis, size = known
-    panels = []
-    for task, items in by_task(comparison).items():
-        series = []
-        for arm in ARMS:
-            for right in (True, False):
-                graded = [
-                    one for one in items if one.score is not None and (one.score == 1.0) == right
-                ]
-                label = f"{arm}, {'right' if right else 'wrong'}"
-                series.append(
-                    curves.Series(label, sizes(graded, arm, size), COLOURS[arm], not right)
-                )
-        panels.append(curves.Panel(task, tuple(series)))
-    about = About(
-        table.name,
-        f"Length of right and wrong completions, in {axis}",
-        f"For each task and arm two rising curves over {axis}, of right and of wrong completions. "
-        "The table below has the figures.",
-        "Share of completions that are at most so long: right ones whole lines, wrong ones dashed. "
-        "Orange: baseline. Blue: candidate.",
-    )
-    return picture(about, lambda width: curves.distributions(panels, axis, width))
-
-
 def groups(table: Table, comparison: Comparison) -> Picture | None:
     """Draw the difference in each group, the groups of one tag below its heading."""
     del comparison
@@ -258,7 +166,9 @@ def transitions(table: Table, comparison: Comparison) -> Picture | None:
         ]
         counts.setdefault(str(row[0]), []).append(tuple(int(str(one)) for one in numbers))
     headings = tuple(one.heading for one in outcomes)
-    squares = [Matrix(task, headings, tuple(rows)) for task, rows in counts.items()][:MOST_PANELS]
+    squares = [Matrix(task, headings, tuple(rows)) for task, rows in counts.items()][
+        : lengths.MOST_PANELS
+    ]
     if not squares:
         return None
     about = About(
@@ -267,59 +177,18 @@ def transitions(table: Table, comparison: Comparison) -> Picture | None:
         "Counts of samples by the outcome in the baseline and in the candidate, as in the table.",
         "Lines: the baseline's outcome. Columns: the candidate's. Blue: only the candidate solved "
         "it. Orange: only the baseline did. Grey: no difference."
-        + left_out(list(counts), MOST_PANELS),
+        + left_out(list(counts), lengths.MOST_PANELS),
     )
     return picture(about, lambda width: matrices(squares, width))
-
-
-def budget(table: Table, comparison: Comparison) -> Picture | None:
-    """Draw what both arms solve within so many tokens."""
-    del comparison
-    points: dict[str, list[tuple[float, Estimate, Estimate]]] = {}
-    told = zip(*map(table.column, ("task", "tokens", *ARMS)), strict=True)
-    for task, tokens, *both in told:
-        base, cand = (one if isinstance(one, Estimate) else undefined("") for one in both)
-        if isinstance(tokens, int | float) and base.defined and cand.defined:
-            points.setdefault(str(task), []).append((tokens, base, cand))
-    panels = [
-        curves.Panel(task, lines=(line(BASELINE, found, 1), line(CANDIDATE, found, 2)))
-        for task, found in list(points.items())[:MOST_PANELS]
-        if len(found) > 1
-    ]
-    if not panels:
-        return None
-    about = About(
-        table.name,
-        "Score within a budget of tokens",
-        "For each task two lines over the token budget, baseline and candidate, with 95% "
-        "intervals. The table below has the figures.",
-        "Score if every completion had been stopped at so many tokens, with 95% intervals. Orange: "
-        "baseline. Blue: candidate. Where two lines cross, the order of the arms changes.",
-    )
-    return picture(about, lambda width: curves.lines(panels, "token budget", width))
-
-
-def line(arm: str, points: list[tuple[float, Estimate, Estimate]], at: int) -> curves.Line:
-    """Return one arm's line through its points."""
-    scores = [(point[0], point[at]) for point in points]
-    known = [(x, one) for x, one in scores if isinstance(one, Estimate)]
-    return curves.Line(
-        arm,
-        x=[x for x, _ in known],
-        y=[one.value for _, one in known],
-        low=[one.low for _, one in known],
-        high=[one.high for _, one in known],
-        colour=COLOURS[arm],
-    )
 
 
 Draw = Callable[[Table, "Comparison"], Picture | None]
 DRAWN: dict[str, Draw] = {
     "scorecard": scores,
-    "volume": volume,
-    "length-correctness": by_correctness,
+    "volume": lengths.volume,
+    "length-correctness": lengths.by_correctness,
     "groups": groups,
     "truncation": truncation,
     "transitions": transitions,
-    "budget": budget,
+    "budget": lengths.budget,
 }

@@ -70,7 +70,7 @@ def grid(panels: Sequence[Panel], axis: str, width: float) -> tuple[Figure, list
         left = (number % columns) * (each + GAP)
         top = (number // columns) * (TITLE + tall + AXIS)
         svg.write(figure, left, top + 10, svg.shortened(one.title, 32), fontweight="bold")
-        axes = svg.panel(figure, left + LEFT, top + TITLE, each - LEFT - 8, tall)
+        axes = svg.panel(figure, svg.Box(left + LEFT, top + TITLE, each - LEFT - 8, tall))
         axes.grid(color=svg.RULE, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(axis, color=svg.MUTED, fontsize=svg.SMALL, labelpad=2)

@@ -71,7 +71,7 @@ def intervals(chart: Chart, rows: Sequence[Row], width: float) -> Figure:
     heights = [row_height(row, wide) for row in rows]
     figure = svg.canvas(width, sum(heights) + EDGE)
     left, right = (LABELS * width, VALUES * width) if wide else (6.0, 6.0)
-    axes = svg.panel(figure, left, 0, width - left - right, sum(heights))
+    axes = svg.panel(figure, svg.Box(left, 0, width - left - right, sum(heights)))
     axes.set_ylim(sum(heights), 0)
     axes.set_yticks([])
     set_limits(axes, chart, rows)

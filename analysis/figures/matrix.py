@@ -54,7 +54,7 @@ def square(figure: Figure, one: Matrix, place: tuple[float, float], cell: float)
     svg.write(figure, middle, top + 30, "candidate", ha="center", **small)
     svg.write(figure, left, top + 48, "baseline", **small)
     most = max((count for row in one.counts for count in row), default=0)
-    axes = svg.panel(figure, left + LABEL, top + HEAD, cell * size, TALL * size)
+    axes = svg.panel(figure, svg.Box(left + LABEL, top + HEAD, cell * size, TALL * size))
     axes.set(xlim=(0, size), ylim=(size, 0), xticks=[], yticks=[])
     axes.spines["bottom"].set_visible(False)
     for row, outcome in enumerate(one.outcomes):

@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 from analysis.text import visible
@@ -162,15 +162,24 @@ def canvas(width: float, height: float) -> Figure:
     return Drawing(figsize=(width / 72, height / 72), facecolor="none")
 
 
-def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add axes at a place in user units, measured from the upper left; only a thin lower edge."""
+class Box(NamedTuple):
+    """A place in user units, measured from the upper left."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def panel(figure: Figure, box: Box) -> Axes:
+    """Add axes at a place; only a thin lower edge."""
     whole_width, whole_height = (72 * side for side in figure.get_size_inches())
     axes = figure.add_axes(
         (
-            left / whole_width,
-            1 - (top + height) / whole_height,
-            width / whole_width,
-            height / whole_height,
+            box.left / whole_width,
+            1 - (box.top + box.height) / whole_height,
+            box.width / whole_width,
+            box.height / whole_height,
         )
     )
     axes.set_facecolor("none")

@@ -16,6 +16,7 @@ from analysis.estimate import Estimate, Share
 from analysis.render import cells
 from analysis.tables.table import Cell as Raw
 from analysis.tables.table import Column, Kind, Table
+from analysis.text import visible
 
 MOST_ROWS = 500  # of one table in the page; all of them are in its CSV
 LONG = 25  # rows from which a table scrolls in a box of its own
@@ -84,9 +85,9 @@ def block(table: Table) -> Block:
         headings=[Heading(one.heading, "text" if left(one) else "number") for one in table.columns],
         rows=rows,
         n_left_out=max(0, len(table.rows) - MOST_ROWS),
-        foot=table.foot,
-        missing=cells.reasons(table),
-        notes=table.notes,
+        foot=visible(table.foot),
+        missing=[visible(one) for one in cells.reasons(table)],
+        notes=tuple(visible(one) for one in table.notes),
     )
 
 
@@ -98,7 +99,7 @@ def left(column: Column) -> bool:
 def cell_of(raw: Raw, column: Column) -> Cell:
     """Return one cell."""
     text = cells.text(raw, column.kind)
-    reason = (raw.reason or "") if isinstance(raw, Estimate | Share) else ""
+    reason = visible(raw.reason or "") if isinstance(raw, Estimate | Share) else ""
     if text == cells.MISSING:
         return Cell(
             "\N{EN DASH}", reason=reason, css="missing" if left(column) else "number missing"

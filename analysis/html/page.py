@@ -1,28 +1,24 @@
 """The report as one HTML file: what stands in it and in which order.
 
-Owns the order of the page, its one template, and the policy that lets nothing in but the page's own
-style and script, by their hashes. Refuses to own numbers (`tables`), drawings (`figures`) and the
-text of the explorer (`flips`).
+Owns the order of the page and what its parts are called. Refuses to own numbers (`tables`),
+drawings (`figures`), the texts of the explorer (`flips`), and markup (`shell` and its template).
 
     page(comparison, PageOptions(command="distill-report html runs/base runs/student"))
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib import resources
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.figures.choice import forest, pictures
 from analysis.figures.svg import Picture
 from analysis.html.blocks import Block, block
-from analysis.html.flips import Flips, flips
+from analysis.html.flips import flips
 from analysis.html.provenance import made_with, provenance, suite_version
+from analysis.html.shell import asset, policy, template, trusted
 from analysis.reliability import Warning as Doubt
 from analysis.reliability import warnings
 from analysis.tables import catalogue
@@ -32,8 +28,6 @@ from analysis.text import visible
 from analysis.verdict import verdict
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from analysis.compare import Comparison
 
 QUALITY = "data-quality"  # a table with a place of its own, near the end
@@ -130,18 +124,21 @@ def page(comparison: Comparison, options: PageOptions) -> str:
         policy=policy(css, js),
         version=suite_version(),
         contents=contents(sections),
-        sentence=said.sentence.replace(">= ", "\N{GREATER-THAN OR EQUAL TO}\N{NO-BREAK SPACE}"),
+        sentence=visible(said.sentence).replace(
+            ">= ", "\N{GREATER-THAN OR EQUAL TO}\N{NO-BREAK SPACE}"
+        ),
         rests_on=rests_on(comparison),
-        warnings=found,
-        severities=SEVERITIES,
+        warnings=[doubt(one) for one in found],
         forest=forest(comparison, said.difference),
         sections=sections,
         empties=list(empties(tables)),
-        flips=explorer(comparison, options),
+        flips=flips(comparison, options.n_flips, options.max_bytes),
         without_flips=NO_FLIPS,
         notes=notes(comparison, found),
         quality=quality(tables.get(QUALITY)),
-        methods=[Method(one.title, one.foot) for one in tables.values() if one.foot and one.rows],
+        methods=[
+            Method(one.title, visible(one.foot)) for one in tables.values() if one.foot and one.rows
+        ],
         provenance=block(provenance(comparison)),
         seed=comparison.seed,
         command=visible(options.command),
@@ -200,10 +197,11 @@ def rests_on(comparison: Comparison) -> str:
     return f"{tasks}, {n_pairs:,} paired questions"
 
 
-def explorer(comparison: Comparison, options: PageOptions) -> Any:
-    """Return the explorer's questions; the text is JSON that was made for a script element."""
-    made: Flips = flips(comparison, options.n_flips, options.max_bytes)
-    return made
+def doubt(found: Doubt) -> dict[str, str]:
+    """Return a warning in safe characters."""
+    severity = SEVERITIES.get(found.severity, SEVERITIES["info"])
+    told = {"task": visible(found.task), "text": visible(found.text)}
+    return {"css": found.severity, "severity": severity, **told}
 
 
 def notes(comparison: Comparison, found: list[Doubt]) -> list[Told]:
@@ -218,14 +216,14 @@ def quality(table: Table | None) -> dict[str, Any]:
     """Return the table of data quality, or why it has no rows."""
     if table is None:
         return {"block": None, "reason": ""}
-    return {"block": block(table) if table.rows else None, "reason": table.empty}
+    return {"block": block(table) if table.rows else None, "reason": visible(table.empty)}
 
 
 def empties(tables: dict[str, Table]) -> Iterator[Missing]:
     """Yield the tables without rows."""
     for name, table in tables.items():
         if not table.rows and name != QUALITY:
-            yield Missing(name, table.title, table.empty)
+            yield Missing(name, table.title, visible(table.empty))
 
 
 def contents(sections: list[Section]) -> list[dict[str, str]]:
@@ -233,51 +231,3 @@ def contents(sections: list[Section]) -> list[dict[str, str]]:
     before, after = FIXED
     middle = tuple((one.id, one.block.title) for one in sections)
     return [{"id": name, "title": title} for name, title in (*before, *middle, *after)]
-
-
-def policy(css: str, js: str) -> str:
-    """Return the Content-Security-Policy: our style and our script by hash, and nothing else."""
-    return (
-        f"default-src 'none'; style-src '{source_hash(css)}'; script-src '{source_hash(js)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def source_hash(text: str) -> str:
-    """Return the hash of a style or script as a policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def asset(name: str) -> str:
-    """Return a file of this package as it stands in the page."""
-    return (resources.files("analysis.html") / name).read_text(encoding="utf-8")
-
-
-def trusted(text: str) -> Any:
-    """Mark text of this package as HTML that needs no escape."""
-    from markupsafe import Markup
-
-    return Markup(text)
-
-
-def with_code(text: str) -> Any:
-    """Return text as HTML, escaped, with what stands between backticks as code."""
-    from markupsafe import Markup, escape
-
-    pieces = text.split("`")
-    if len(pieces) % 2 == 0:
-        return escape(text)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
-        for number, piece in enumerate(pieces)
-    )
-
-
-@cache
-def template() -> Template:
-    """Return the template; every value is escaped unless it is marked as safe there."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters["with_code"] = with_code
-    return environment.from_string(asset("report.html.j2"))

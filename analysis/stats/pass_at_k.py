@@ -63,7 +63,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: int, tau: float) -> Floats:
     """
     if not 0.0 < tau <= 1.0:
         raise ValueError(f"tau must lie in (0, 1], got {tau!r}")
-    least = max(math.ceil(tau * k - 1e-9), 1)  # 0.7 * 10 is 7.000000000000001
+    least = max(math.ceil(tau * k - 1e-9), 1)  # 0.28 * 25 is 7.000000000000001
     return of_each(n, c, k, lambda one, solved: at_least(least, one, solved, k))
 
 

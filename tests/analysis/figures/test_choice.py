@@ -6,7 +6,7 @@ import pytest
 
 from analysis.compare import Comparison
 from analysis.estimate import Estimate
-from analysis.figures import choice
+from analysis.figures import choice, lengths
 from analysis.render import cells
 from analysis.tables.table import Kind
 from tests.analysis.comparisons import compared, counted, table_of
@@ -44,5 +44,5 @@ def test_a_table_that_says_all_in_words_has_no_figure(comparison: Comparison) ->
 
 def test_nothing_is_drawn_of_sizes_that_nobody_knows(tmp_path: Path) -> None:
     unknown = compared(tmp_path, *counted(3, 2, 1, 4))
-    assert choice.size_of(unknown) is None or choice.size_of(unknown)[0] != "completion tokens"
+    assert lengths.size_of(unknown) is None or lengths.size_of(unknown)[0] != "completion tokens"
     assert choice.truncation(table_of("truncation", unknown), unknown) is None

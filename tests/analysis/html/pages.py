@@ -25,7 +25,7 @@ COMMAND = "distill-report html runs/base runs/student"
 
 
 def rows(verdicts: list[str], texts: list[str]) -> list[Row]:
-    """Return rows of ours, each with a doc, a reason and a size; the fifth is hostile all through."""
+    """Return rows of ours, each with a doc, a reason and a size; the fifth is hostile."""
     made = []
     for i, (verdict, text) in enumerate(zip(verdicts, texts, strict=True)):
         row = our_row(i, [verdict], texts=[text])

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.html.page import with_code
-from tests.analysis.comparisons import compared
+from analysis.html.page import PageOptions, notes, page
+from analysis.html.shell import with_code
+from analysis.reliability import warnings
+from tests.analysis.comparisons import compared, compared_tasks
 from tests.analysis.html.pages import COMMAND, quiz_comparison, quiz_page
 from tests.analysis.runs import foreign_row
 
@@ -123,6 +125,15 @@ def test_names_of_models_are_text(tmp_path: Path) -> None:
     assert "a &amp; b \\u202e" in page
 
 
+def test_a_hostile_name_of_a_task_is_text_without_hidden_marks(tmp_path: Path) -> None:
+    hard = [foreign_row(i, 0.0, text="") for i in range(10)]
+    name = "<b>q\u202e\x07uiz"
+    made = page(compared_tasks(tmp_path, {name: (hard, hard)}), PageOptions())
+    assert "<b>q" not in made
+    assert not {"\u202e", "\x07"} & set(made)
+    assert made.count("&lt;b&gt;q\\u202e\\x07uiz") > 5
+
+
 def test_without_flips_no_text_of_a_run_is_in_the_file(tmp_path: Path) -> None:
     base = [foreign_row(i, float(i % 2), text=f"secret completion {i}") for i in range(12)]
     cand = [foreign_row(i, float(i % 3 == 0), text=f"secret answer {i}") for i in range(12)]
@@ -130,8 +141,6 @@ def test_without_flips_no_text_of_a_run_is_in_the_file(tmp_path: Path) -> None:
         row["target"] = "secret target"
         row["arguments"]["gen_args_0"]["arg_0"] = "secret prompt"
         row["doc"] = {"question": "secret question"}
-    from analysis.html.page import PageOptions, page
-
     text = page(compared(tmp_path, base, cand), PageOptions(n_flips=0))
     assert "secret" not in text
     assert "--flips 0" in text
@@ -145,9 +154,6 @@ def test_a_table_without_rows_is_named_with_its_reason(text: str) -> None:
 
 
 def test_a_warning_is_not_said_again_among_the_notes(tmp_path: Path) -> None:
-    from analysis.html.page import notes
-    from analysis.reliability import warnings
-
     comparison = quiz_comparison(tmp_path)
     found = warnings(comparison)
     assert not {one.text for one in found} & {one.text for one in notes(comparison, found)}

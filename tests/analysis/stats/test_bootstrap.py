@@ -124,6 +124,13 @@ def test_a_figure_that_is_no_number_is_undefined_with_a_reason() -> None:
     assert "not finite" in str(found.reason)
 
 
+def test_resamples_equal_to_the_estimate_count_half_below() -> None:
+    drawn = np.repeat([-2.0, -1.0, 0.0, 1.0, 2.0], [40, 200, 520, 200, 40])
+    limits = limits_of(drawn, 0.0, np.array([-1.0, 0.0, 1.0]))  # symmetric: nothing to correct
+    assert (limits.method, limits.low, limits.high) == (BCA, -2.0, 2.0)
+    assert limits_of(drawn, 1e-15, np.array([-1.0, 0.0, 1.0]))[:3] == (-2.0, 2.0, BCA)
+
+
 def test_resamples_on_one_side_fall_back_to_the_percentile_interval() -> None:
     limits = limits_of(np.linspace(1.0, 2.0, 100), 3.0, np.array([3.0, 3.1]))
     assert limits.method == PERCENTILE

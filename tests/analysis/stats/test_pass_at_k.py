@@ -68,8 +68,9 @@ def test_questions_are_computed_side_by_side() -> None:
 
 
 def test_the_number_of_passes_is_rounded_up_without_the_error_of_floats() -> None:
-    assert float(g_pass_at_k(10, 7, 10, 0.7)) == 1.0  # 0.7 * 10 is 7.000000000000001
-    assert float(g_pass_at_k(10, 7, 10, 0.71)) == 0.0
+    assert 0.28 * 25 > 7
+    assert float(g_pass_at_k(25, 7, 25, 0.28)) == 1.0
+    assert float(g_pass_at_k(25, 7, 25, 0.29)) == 0.0
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(8, 5, 4), (16, 3, 8), (64, 40, 16), (10, 10, 4)])
