@@ -53,6 +53,7 @@ proof: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/math_grader.py
+	$(BIN)/python benchmarks/analysis.py
 
 bench-proxy: $(STAMP)
 	$(BIN)/python benchmarks/proxy.py --litellm-venv .venv-litellm
