@@ -20,7 +20,7 @@ from analysis.text import visible
 
 MOST_ROWS = 500  # of one table in the page; all of them are in its CSV
 LONG = 25  # rows from which a table scrolls in a box of its own
-MANY = 9  # columns
+PRINT = (("most", 13), ("many", 10))  # columns from which the print on paper is small
 SHORT = 30  # characters of a text that is kept in one line
 WITH_INTERVAL = re.compile(r"^(?P<value>[^\[]+?) (?P<interval>\[.*\])$", re.DOTALL)
 TONES = {HIGHER: "ahead", LOWER: "behind"}
@@ -63,9 +63,9 @@ class Block:
         return len(self.rows) > LONG
 
     @property
-    def many(self) -> bool:
-        """Say whether its columns fit on paper only in small print."""
-        return len(self.headings) > MANY
+    def print_size(self) -> str:
+        """Return the class of its print on paper, by the number of its columns."""
+        return next((name for name, least in PRINT if len(self.headings) >= least), "")
 
 
 def block(table: Table) -> Block:

@@ -139,13 +139,13 @@ PAIR: tuple[Entry, ...] = (
         "volumes:volume",
         "How much each arm reasoned and answered.",
         "Look first on how many samples a figure rests; a mean far above its median has a tail.",
-        core=True,
     ),
     Entry(
         "ratio",
         "volumes:ratio",
         "Candidate's volume over the baseline's.",
         "2.00: the candidate writes twice as much for the same questions.",
+        core=True,
     ),
     Entry(
         "lengths",

@@ -46,3 +46,11 @@ def test_a_task_that_stands_above_is_not_said_again() -> None:
 def test_a_long_table_says_how_many_rows_are_elsewhere() -> None:
     made = block(Table("t", "T", (Column("n", "n", Kind.COUNT),), [(i,) for i in range(700)]))
     assert (len(made.rows), made.n_left_out, made.long) == (MOST_ROWS, 200, True)
+
+
+def test_many_columns_are_printed_small() -> None:
+    def size(n_columns: int) -> str:
+        columns = tuple(Column(f"c{i}", "c") for i in range(n_columns))
+        return block(Table("t", "T", columns, [("x",) * n_columns])).print_size
+
+    assert [size(n) for n in (9, 10, 12, 13)] == ["", "many", "many", "most"]

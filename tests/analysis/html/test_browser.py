@@ -309,7 +309,7 @@ def test_paper_is_white_and_has_tables_without_boxes_and_no_explorer(
     browser: Browser, report: Path
 ) -> None:
     with opened(
-        browser, report, color_scheme="dark", viewport={"width": 720, "height": 1000}
+        browser, report, color_scheme="dark", viewport={"width": 680, "height": 1000}
     ) as page:
         page.emulate_media(media="print", color_scheme="dark")
         assert ground(page) == "rgb(255, 255, 255)"
