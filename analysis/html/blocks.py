@@ -105,7 +105,7 @@ def cell_of(raw: Raw, column: Column) -> Cell:
             "\N{EN DASH}", reason=reason, css="missing" if left(column) else "number missing"
         )
     if left(column):
-        marks = ("text", "short" if len(text) <= SHORT else "", TONES.get(text, ""))
+        marks = ("text", "short" if len(text) <= SHORT else "long-text", TONES.get(text, ""))
         return Cell(text, css=" ".join(filter(None, marks)))
     found = WITH_INTERVAL.match(text)
     if found:

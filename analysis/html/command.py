@@ -33,6 +33,8 @@ only one arm solved first; each text is cut in the middle so that all of them st
 Example:
   distill-report html runs/base runs/student --log runs/base/log --log runs/student/log
   distill-report html runs/base runs/student --flips 0 --out numbers-only.html
+  distill-report sweep runs/base runs/step-* --select-by distill_math500 --json sweep.json
+  distill-report html runs/base runs/student --add sweep.json --add judge/judge.json
 """
 
 
@@ -61,6 +63,14 @@ Example:
     show_default=True,
     help="At most so many megabytes of texts.",
 )
+@click.option(
+    "--add",
+    "added",
+    multiple=True,
+    type=commands.PATH,
+    metavar="FILE.json",
+    help="Also the tables that another command, or judge, wrote with --json; repeat it.",
+)
 @click.option("--baseline-name", metavar="NAME", help="What to call the baseline.")
 @click.option("--candidate-name", metavar="NAME", help="What to call the candidate.")
 @commands.errors_in_one_line
@@ -73,6 +83,7 @@ def html(baseline: Path, candidate: Path, *, out: Path, n_flips: int, **options:
         comparison,
         PageOptions(
             tables=commands.table_options(options),
+            added=options["added"],
             n_flips=n_flips,
             max_bytes=int(options["max_mb"] * MEGABYTE),
             names=(options["baseline_name"], options["candidate_name"]),

@@ -126,12 +126,14 @@ def arm_entry(item: Item, shown: Shown | None) -> dict[str, Any]:
     return {
         "verdict": item.verdict or (f"score {item.score:g}" if item.score is not None else ""),
         "answer": None if item.answer is None else clean(item.answer),
+        "wrote": item.truncated is not None,
         "truncated": bool(item.truncated),
         "finish": clean(item.finish_reason or ""),
         "tokens": item.completion_tokens,
         "why": clean(shown.reasons.get(item.sample_index, "")) if shown else "",
         "state": clean(text.state) if text else "",
         "from": clean(text.came_from) if text else "",
+        "reasoning_known": item.reasoning_chars is not None,
         "reasoning": clean(text.reasoning.strip()) if text else "",
         "text": clean(text.answer_text.strip()) if text else "",
     }

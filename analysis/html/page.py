@@ -8,12 +8,14 @@ drawings (`figures`), the texts of the explorer (`flips`), and markup (`shell` a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.figures.choice import forest, pictures
+from analysis.figures.steps import learning
 from analysis.figures.svg import Picture
 from analysis.html.blocks import Block, block
 from analysis.html.flips import flips
@@ -21,6 +23,8 @@ from analysis.html.provenance import made_with, provenance, suite_version
 from analysis.html.shell import asset, policy, template, trusted
 from analysis.reliability import Warning as Doubt
 from analysis.reliability import warnings
+from analysis.render.added import read_tables
+from analysis.render.report import by_kind, more_of_a_kind
 from analysis.tables import catalogue
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.table import Table
@@ -30,6 +34,7 @@ from analysis.verdict import verdict
 if TYPE_CHECKING:
     from analysis.compare import Comparison
 
+CURVES = "curves"  # of the tables that other commands write, the one with a figure
 QUALITY = "data-quality"  # a table with a place of its own, near the end
 SEVERITIES = {"stop": "Stop", "warn": "Warning", "info": "Note"}
 QUOTING = ("target", "baseline_answer", "candidate_answer")
@@ -51,6 +56,7 @@ class PageOptions:
     """What the page is told beside the comparison."""
 
     tables: TableOptions = field(default_factory=TableOptions)
+    added: tuple[Path, ...] = ()  # JSON of other commands, whose tables become sections
     n_flips: int = 300
     max_bytes: int = 16 * 1024 * 1024  # of the explorer's texts
     names: tuple[str | None, str | None] = (None, None)  # to call the arms by, baseline first
@@ -88,13 +94,6 @@ class Missing(NamedTuple):
     reason: str
 
 
-class Method(NamedTuple):
-    """How the numbers of a table are made."""
-
-    title: str
-    text: str
-
-
 def page(comparison: Comparison, options: PageOptions) -> str:
     """Return the whole file.
 
@@ -115,6 +114,7 @@ def page(comparison: Comparison, options: PageOptions) -> str:
         for entry in catalogue.PAIR
         if entry.name != QUALITY and (table := tables.get(entry.name)) and table.rows
     ]
+    sections += [one for path in options.added for one in added(path)]
     found, said = warnings(comparison), verdict(comparison)
     css, js = asset("report.css"), asset("report.js")
     return template().render(
@@ -128,7 +128,7 @@ def page(comparison: Comparison, options: PageOptions) -> str:
             ">= ", "\N{GREATER-THAN OR EQUAL TO}\N{NO-BREAK SPACE}"
         ),
         rests_on=rests_on(comparison),
-        warnings=[doubt(one) for one in found],
+        warnings=list(doubts(found)),
         forest=forest(comparison, said.difference),
         sections=sections,
         empties=list(empties(tables)),
@@ -136,14 +136,30 @@ def page(comparison: Comparison, options: PageOptions) -> str:
         without_flips=NO_FLIPS,
         notes=notes(comparison, found),
         quality=quality(tables.get(QUALITY)),
-        methods=[
-            Method(one.title, visible(one.foot)) for one in tables.values() if one.foot and one.rows
-        ],
         provenance=block(provenance(comparison)),
         seed=comparison.seed,
         command=visible(options.command),
         made_with=made_with(),
     )
+
+
+def added(path: Path) -> Iterator[Section]:
+    """Yield a section for each table that another command wrote to a file.
+
+    Raises:
+        ValueError: the file holds no tables.
+    """
+    for table in read_tables(path):
+        if table.rows:
+            drawn = learning(table) if table.name == CURVES else None
+            reading = visible(f"Added from {path.name}.")
+            name = f"added-{slug(path.stem)}-{slug(table.name)}"
+            yield Section(name, reading, block(table), [drawn] if drawn else [])
+
+
+def slug(name: str) -> str:
+    """Return a name that can stand in an id."""
+    return re.sub(r"[^0-9A-Za-z]+", "-", name)
 
 
 def every_table(comparison: Comparison, options: TableOptions) -> dict[str, Table]:
@@ -197,11 +213,16 @@ def rests_on(comparison: Comparison) -> str:
     return f"{tasks}, {n_pairs:,} paired questions"
 
 
-def doubt(found: Doubt) -> dict[str, str]:
-    """Return a warning in safe characters."""
-    severity = SEVERITIES.get(found.severity, SEVERITIES["info"])
-    told = {"task": visible(found.task), "text": visible(found.text)}
-    return {"css": found.severity, "severity": severity, **told}
+def doubts(found: list[Doubt]) -> Iterator[dict[str, Any]]:
+    """Yield the warnings in safe characters; those of a kind beyond the first are folded."""
+    for in_full, more in by_kind(found):
+        css = in_full[0].severity
+        look = {"css": css, "severity": SEVERITIES.get(css, SEVERITIES["info"])}
+        for one in in_full:
+            yield {**look, "told": Told(visible(one.task), visible(one.text)), "more": ()}
+        if more:
+            others = [Told(visible(one.task), visible(one.text)) for one in more]
+            yield {**look, "told": Told("", visible(more_of_a_kind(more))), "more": others}
 
 
 def notes(comparison: Comparison, found: list[Doubt]) -> list[Told]:

@@ -157,10 +157,15 @@
         highlight();
       });
       one.append(folded);
-    } else one.append(element("p", "small", "No reasoning."));
-    one.append(arm.text ? passage(arm.text, "long") : element("p", "small", "No answer text."));
+    } else if (arm.wrote) one.append(element("p", "small", withoutReasoning(arm)));
+    if (arm.text) one.append(passage(arm.text, "long"));
+    else one.append(element("p", "small", arm.wrote ? "No answer text." : "Graded by likelihoods: the model wrote nothing."));
     return one;
   }
+
+  const withoutReasoning = (arm) => (arm.reasoning_known
+    ? "No reasoning."
+    : "Whether it reasoned is not known: the samples file does not say, a log may.");
 
   // ---- filters ----
   const fields = {

@@ -15,6 +15,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from analysis.render.wrapping import JOINT
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
@@ -57,6 +59,13 @@ def with_code(text: str) -> Any:
     )
 
 
+def with_breaks(text: str) -> Any:
+    """Return text as HTML, escaped, that may wrap at the joints of its names."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(JOINT.split(text))
+
+
 @cache
 def template() -> Template:
     """Return the template; every value is escaped unless it is marked as safe there."""
@@ -64,4 +73,5 @@ def template() -> Template:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["with_code"] = with_code
+    environment.filters["with_breaks"] = with_breaks
     return environment.from_string(asset("report.html.j2"))
