@@ -15,6 +15,7 @@ tables to what was asked for. Refuses to own numbers and layout. Loads nothing t
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,7 @@ def errors_in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*arguments: Any, debug: bool, **options: Any) -> Any:
         try:
+            check_outputs(options)
             return function(*arguments, **options)
         except BrokenPipeError:  # the reader went away, as `head` does: click ends quietly
             raise
@@ -142,6 +144,31 @@ def errors_in_one_line(function: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(2)
 
     return run
+
+
+def check_outputs(options: Mapping[str, Any]) -> None:
+    """Refuse files of `output_options` that cannot be written, before anything is computed."""
+    for form in ("csv", "markdown", "latex", "json"):
+        path = options.get(f"{form}_path")
+        if path is not None:
+            check_output(f"--{form}", path, folder=form == "csv")
+
+
+def check_output(option: str, path: Path, *, folder: bool = False) -> None:
+    """Refuse a path that cannot be written; `folder` says that it may be a folder.
+
+    Raises:
+        ValueError: a folder where a file is asked for, a file on the way, no right to write.
+    """
+    if str(path) == STDOUT:
+        return
+    if path.is_dir() and not folder:
+        raise ValueError(f"{option} {path}: that is a folder; name a file in it")
+    there = next((one for one in (path, *path.parents) if one.exists()), path)
+    if there != path and not there.is_dir():
+        raise ValueError(f"{option} {path}: {there} is a file, not a folder; choose another place")
+    if not os.access(there, os.W_OK):
+        raise ValueError(f"{option} {path}: {there} may not be written to; choose another place")
 
 
 def by_task(values: Iterable[str]) -> dict[str, str]:
@@ -229,8 +256,8 @@ def write_forms(
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path given for CSV means a folder: one that is there, or a name without suffix."""
-    return str(path) != STDOUT and (path.is_dir() or not path.suffix)
+    """Whether a path given for CSV means a folder: one that is there, or a new one by its name."""
+    return str(path) != STDOUT and (path.is_dir() or not (path.suffix or path.exists()))
 
 
 def write_text(path: Path, text: str) -> list[Path]:

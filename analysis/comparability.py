@@ -21,6 +21,7 @@ from analysis.reading.exchanges import NOT_SAMPLING
 from analysis.reading.folder import mapping
 from analysis.reading.joining import Wire
 from analysis.reading.load import TaskRun
+from analysis.reading.quality import CUT, FOREIGN, TORN
 from analysis.reading.question import Question
 from analysis.reading.texts import read_prompt
 
@@ -47,6 +48,7 @@ MODEL_NAMES = frozenset(
     ("model", "pretrained", "base_url", "run", "api_key_env", "peft", "tokenizer")
 )
 NOT_SENT = "not sent"
+LEFT_OUT = (TORN, FOREIGN, CUT)  # lines of a samples file that may have been docs
 EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 Joined = list[tuple[int | str, Wire | None, Wire | None]]  # doc_id, baseline, candidate
@@ -85,12 +87,10 @@ def show(value: Any) -> str:
 def doc_differences(baseline: TaskRun, candidate: TaskRun, pairs: Pairs) -> Iterator[str]:
     """Yield differences of the questions asked."""
     if pairs.baseline_only or pairs.candidate_only:
-        limits = [one.file.config.get("limit") for one in (baseline, candidate)]
-        because = f" (limit {show(limits[0])} and {show(limits[1])})" if any(limits) else ""
         yield (
             f"doc ids: baseline {len(baseline.questions)} docs, candidate "
             f"{len(candidate.questions)}; {some(pairs.baseline_only)} only in the baseline, "
-            f"{some(pairs.candidate_only)} only in the candidate{because}"
+            f"{some(pairs.candidate_only)} only in the candidate{why_missing(baseline, candidate)}"
         )
     for doc_id in pairs.changed[:1]:
         one, other = baseline.questions[doc_id], candidate.questions[doc_id]
@@ -104,6 +104,15 @@ def doc_differences(baseline: TaskRun, candidate: TaskRun, pairs: Pairs) -> Iter
     rows = [manifest_dataset(one).get("sha256") for one in (baseline, candidate)]
     if None not in rows and rows[0] != rows[1]:
         yield both("sha256 of the data set's rows", *rows)
+
+
+def why_missing(baseline: TaskRun, candidate: TaskRun) -> str:
+    """Say what the files themselves tell of docs that one arm lacks."""
+    limits = [one.file.config.get("limit") for one in (baseline, candidate)]
+    because = f" (limit {show(limits[0])} and {show(limits[1])})" if any(limits) else ""
+    found = [one for run in (baseline, candidate) for one in run.quality if one.kind in LEFT_OUT]
+    lost = "; ".join(f"{one.where}: {one.count} {one.kind}{'s' * (one.count > 1)}" for one in found)
+    return f"{because} (left out as damaged: {lost})" if lost else because
 
 
 def manifest_dataset(task: TaskRun) -> dict[str, Any]:

@@ -290,7 +290,7 @@ def repeated_part(graded: Couples, rng: np.random.Generator) -> PairedPart:
     reason = "exact p and mid-p exist for McNemar's test only"
     return (
         None,
-        cluster.bootstrap_mean(differences, rng),
+        cluster.bootstrap_difference(differences, rng),
         cluster.detectable_mean_difference(differences),
         Test(cluster.sign_flip_p(differences, rng), SIGN_FLIP, reason=reason),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from analysis.comparability import Joined
 from analysis.pairing import Pairs
+from analysis.reading import texts
 from analysis.reading.doc import Instruction
 from analysis.reading.joining import Wanted, Wire, join, marks_of
 from analysis.reading.load import TaskRun
@@ -37,7 +38,7 @@ from harness_tasks.records import Verdict
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ARMS = (BASELINE, CANDIDATE)
-FROM_LOG, FROM_SAMPLES = "log", "samples file"
+FROM_LOG, FROM_SAMPLES = texts.FROM_LOG, texts.FROM_SAMPLES
 FOUND_BY_ID, FOUND_BY_TEXT = "request id", "messages and text"
 API_BACKENDS = ("completion", "openai", "anthropic", "api")  # lm-eval models that keep content only
 
@@ -86,8 +87,10 @@ def open_logs(paths: Collection[Path], tasks: Iterable[TaskRun]) -> Logs:
     Raises:
         ValueError: no log there, or a file that holds lines and no exchange.
     """
-    wanted = (one for task in tasks for one in Joiner(task).all_wanted())
-    return Logs.read(paths, marks_of(wanted) if paths else ())
+    if not paths:
+        return Logs()
+    wanted = [one for task in tasks for one in Joiner(task).all_wanted()]
+    return Logs.read(paths, marks_of(wanted), {one.request_id for one in wanted if one.request_id})
 
 
 def build(
@@ -103,13 +106,12 @@ def build(
         [first.wanted(paired.baseline, one) for paired, one, _ in couples],
         [second.wanted(paired.candidate, other) for paired, _, other in couples],
     )
-    if baseline.file.path == candidate.file.path:  # one exchange is then both arms' own
-        wires = [join(logs, own, first.request_ids()) for own in wanted]
+    if baseline.file.path.samefile(candidate.file.path):  # one exchange is then both arms' own
+        wires = [join(logs, own) for own in wanted]
     else:
-        reserved = [*first.request_ids(), *second.request_ids()]
-        both = [one for couple in zip(*wanted, strict=True) for one in couple]
-        found = join(logs, both, reserved)
+        found = join(logs, [one for couple in zip(*wanted, strict=True) for one in couple])
         wires = [found[::2], found[1::2]]
+    logs.used.update(wire.log_at for own in wires for wire in own if wire is not None)
     items: list[Item] = []
     joined: Joined = []
     for (paired, one, other), base, cand in zip(couples, *wires, strict=True):
@@ -136,10 +138,6 @@ class Joiner:
         for question in self.task.questions.values():
             for sample in question.samples:
                 yield self.wanted(question, sample)
-
-    def request_ids(self) -> Iterator[str]:
-        """Yield the request ids of all samples, paired or not."""
-        return (one.request_id for one in self.all_wanted() if one.request_id)
 
     def wanted(self, question: Question, sample: Sample) -> Wanted:
         """Return what is known of a sample's exchange."""
@@ -232,7 +230,7 @@ def findings(runs: Iterable[TaskRun], logs: Logs, items: Iterable[Item]) -> list
             Finding(kind, "logs", n, text)
             for kind, text, n in (
                 (NO_SAMPLE, "whole exchanges that answered no paired sample", logs.n_unused),
-                (INCOMPLETE, "exchanges without a whole reply", logs.counts["incomplete"]),
+                (INCOMPLETE, "exchanges without a whole reply", logs.counts[INCOMPLETE]),
                 (
                     OTHER_MODEL,
                     "samples whose request id another model has",

@@ -17,6 +17,7 @@ from analysis.pairing import Pairs
 from analysis.reading.folder import mapping
 from analysis.reading.load import Arm, TaskRun
 from analysis.reading.logs import Logs
+from analysis.reading.quality import AMBIGUOUS, INCOMPLETE, OTHER_MODEL, OTHER_TEXT, TORN
 
 FINISHED = "finished"  # a run's status in its manifest
 MOSTLY = 0.5  # a share of empty completions above this is worth a notice
@@ -80,15 +81,15 @@ def of_logs(logs: Logs, asked: bool) -> list[str]:
     if asked:
         notices.append(f"logs: {logs.counts['complete']} whole exchanges")
     for name, text in (
-        ("incomplete", "exchanges without a whole reply were passed over"),
-        ("torn", "log files end in a line cut short by a crash"),
-        ("other model", "samples were answered by another model in the log and were not joined"),
+        (INCOMPLETE, "exchanges without a whole reply were passed over"),
+        (TORN, "log files end in a line cut short by a crash"),
+        (OTHER_MODEL, "samples were answered by another model in the log and were not joined"),
         (
-            "other text",
+            OTHER_TEXT,
             "samples have other text than the exchange of their request id: cut at a stop "
             "string, or a second run under one name",
         ),
-        ("ambiguous", "samples fit exchanges of several models and were joined with none"),
+        (AMBIGUOUS, "samples fit exchanges of several models and were joined with none"),
     ):
         if logs.counts[name]:
             notices.append(f"logs: {logs.counts[name]} {text}")

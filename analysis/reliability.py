@@ -106,7 +106,7 @@ def of_task(task: TaskComparison, couples: list[Couple]) -> Iterator[Warning]:
         yield from of_loops(task, number, list(rows))
         yield from of_sampling(task, number, list(rows))
     if 0 < task.n_pairs < FEWEST:
-        yield Warning(INFO, "few-questions", task.task, f"only {task.n_pairs} questions")
+        yield Warning(INFO, "few-questions", task.task, f"only {task.n_pairs} question{plural}")
     elif task.detectable.value > DETECTABLE:
         text = FEW.format(100 * task.detectable.value, task.n_pairs)
         yield Warning(INFO, "few-questions", task.task, text)
@@ -130,7 +130,7 @@ def of_rates(task: TaskComparison, arms: list[tuple[Item, ...]]) -> Iterator[War
     if many_or_unlike(shares, TRUNCATED, TRUNCATED_GAP):
         limits = [(sampling or {}).get(TOKEN_LIMIT) for sampling in task.sampling]
         at = f" (max_tokens {limits[0]} and {limits[1]})" if any(limits) else ""
-        text = f"cut off{at}: {both(shares)}; read the score within its bounds (truncation)"
+        text = f"cut off{at}: {both(shares)}; `distill-report truncation` has the bounds"
         yield Warning(WARN, "truncation", task.task, text)
     shares = (task.baseline.no_answer, task.candidate.no_answer)
     if many_or_unlike(shares, NO_ANSWER, NO_ANSWER_GAP):

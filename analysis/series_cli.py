@@ -49,6 +49,8 @@ OF_CSV = (
     click.option("--baseline", metavar="NAME", help="Of a CSV: the run to compare with."),
     click.option("--series", metavar="NAME", help="Of a CSV with several series: this one."),
 )
+OF_RUNS = {"logs": "--log", "metrics": "--metric", "filters": "--filter", "allow": "--allow"}
+OF_TABLES = {"baseline": "--baseline", "series": "--series"}
 RUNS = click.argument("runs", nargs=-1, required=True, metavar="BASE RUN... | FILE.csv")
 
 
@@ -124,8 +126,9 @@ def recovery(runs: Sequence[str], **options: Any) -> None:
     from analysis.series.tidy import read_groups
     from analysis.tables.recovery import recovery as make
 
-    if is_csv(runs):
-        groups = read_groups(Path(runs[0]), options["baseline"], options["series"])
+    if is_csv(runs, options):
+        found = read_groups(Path(runs[0]), options["baseline"], options["series"])
+        groups = {name: one.only(options["tasks"]) for name, one in found.items()}
     else:
         if len(runs) != 3:
             raise ValueError(f"expected BASE DISTILLED RECOVERED or one CSV, got {len(runs)} paths")
@@ -150,7 +153,7 @@ def tiers(runs: Sequence[str], **options: Any) -> None:
     """  # noqa: D301
     from analysis.tables.tiers import tiers as make
 
-    if is_csv(runs):
+    if is_csv(runs, options):
         emit(make(read(runs, options)), options)
         return
     from analysis.series.runs import from_runs, named_runs
@@ -208,9 +211,22 @@ def dataset(files: Sequence[Path], topic: str | None, **options: Any) -> None:
 COMMANDS = (sweep, curves, recovery, seeds, tiers, published, dataset)
 
 
-def is_csv(runs: Sequence[str]) -> bool:
-    """Whether the arguments are one CSV of scores."""
-    return len(runs) == 1 and runs[0].lower().endswith(".csv")
+def is_csv(runs: Sequence[str], options: Mapping[str, Any]) -> bool:
+    """Whether the arguments are one CSV of scores.
+
+    Raises:
+        ValueError: several CSVs, or an option that would do nothing to what is read.
+    """
+    tables = [run for run in runs if run.lower().endswith(".csv") and not Path(run).is_dir()]
+    if tables and len(runs) > 1:
+        raise ValueError(f"{tables[0]}: a CSV of scores stands alone; put all rows into one file")
+    others = OF_RUNS if tables else OF_TABLES
+    ignored = next((option for name, option in others.items() if options[name]), None)
+    if ignored:
+        raise ValueError(
+            f"{ignored} is for {'runs' if tables else 'a CSV of scores'}: leave it out"
+        )
+    return bool(tables)
 
 
 def reading(options: Mapping[str, Any]) -> Reading:
@@ -242,7 +258,7 @@ def read(runs: Sequence[str], options: Mapping[str, Any]) -> Series:
     from analysis.series.sweep_folder import is_sweep, read_sweep
     from analysis.series.tidy import read_series
 
-    if is_csv(runs):
+    if is_csv(runs, options):
         series = read_series(Path(runs[0]), options["baseline"], options["series"])
         return replace(series.only(options["tasks"]), seed=options["seed"])
     if len(runs) == 1 and is_sweep(Path(runs[0])):

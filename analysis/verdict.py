@@ -5,7 +5,7 @@ the figures (`compare`, `stats.strata`) and what else is doubtful (`reliability`
 
     verdict(comparison).sentence
     # "No difference shown: +2.8 points [-1.7, +7.3] on distill_math500 (500 questions, p=0.2504);
-    #  would have needed >= 6.3 points"
+    #  80% power only for 6.3 points or more"
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def of_tasks(comparison: Comparison, couples: dict[str, list[Couple]]) -> Verdic
     tasks = comparison.tasks
     differences = [oriented_differences(task, couples[task.task]) for task in tasks]
     rng = np.random.default_rng([comparison.seed, SEED_NUMBER])
-    mean = strata.macro_mean(differences, rng)
+    mean = strata.macro_mean([gain_of(task) for task in tasks])
     p = strata.macro_sign_flip_p(differences, rng)
     detectable = strata.detectable_macro_difference(differences)
     better = [task.task for task in tasks if direction(task) > 0]
@@ -143,6 +143,14 @@ def of_tasks(comparison: Comparison, couples: dict[str, list[Couple]]) -> Verdic
     )
     method = f"mean of task differences: {mean.method}; {strata.SIGN_FLIP}"
     return Verdict(sentence, mean, p, finding, detectable, method)
+
+
+def gain_of(task: TaskComparison) -> Estimate:
+    """Return the difference, positive where the candidate is better."""
+    if not task.lower_is_better:
+        return task.difference
+    one = task.difference
+    return Estimate(0.0 - one.value, 0.0 - one.high, 0.0 - one.low, one.method, one.reason)
 
 
 def any_turned(tasks: Sequence[TaskComparison]) -> bool:
@@ -198,10 +206,10 @@ def p_of(p: float) -> str:
 
 
 def needed(finding: str, detectable: Estimate) -> str:
-    """Say what would have been needed where nothing is shown."""
+    """Say, where nothing is shown, how large a true difference mostly would have been shown."""
     if finding != NOT_SHOWN or not detectable.defined:
         return ""
-    return f"; would have needed >= {text(detectable.value, Kind.PERCENT)} points"
+    return f"; 80% power only for {text(detectable.value, Kind.PERCENT)} points or more"
 
 
 def shown(what: str, tasks: Sequence[str]) -> str:

@@ -1,11 +1,12 @@
-"""Two published pairs of real models, down the whole road: the tables of the README.
+"""Three published pairs of real models, down the whole road: the table of the README.
 
     python benchmarks/published_pairs.py runs/published
 
 Plays back the published completions of gemma-2-27b-it and Sky-T1-27B on MATH-500, and of
-Qwen2.5-3B-Instruct and its RL-tuned student on GSM8K, through the recorded-completions server, the
-proxy and `lm_eval`, then runs `distill-report compare`. Needs the published files, see
-tests/conftest.py.
+Qwen2.5-3B-Instruct and its RL-tuned student on GSM8K (without and with a think block), and of
+gpt-4o and Qwen2.5-7B-Instruct on IFEval, through the recorded-completions server, the proxy and
+`lm_eval`, then runs `distill-report compare`, and `distill-report html` into each pair's folder.
+Needs the published files, see tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from tests.end_to_end import PAIRS, walk
 
 
 def main(out: Path) -> None:
-    """Evaluate both pairs into `out` and print their reports."""
+    """Evaluate each pair into `out`, print its report and write its page."""
     for task in PAIRS:
         base, student = walk(task, out.resolve() / task)
         logs = ["--log", str(base / "log"), "--log", str(student / "log")]
-        command = [sys.executable, "-m", "analysis", "compare", str(base), str(student), *logs]
-        subprocess.run(command, check=True)
+        arms = [str(base), str(student), *logs]
+        report = [sys.executable, "-m", "analysis"]
+        subprocess.run([*report, "compare", *arms], check=True)
+        page = out.resolve() / task / "report.html"
+        subprocess.run([*report, "html", *arms, "--out", str(page)], check=True)
 
 
 if __name__ == "__main__":

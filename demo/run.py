@@ -225,7 +225,9 @@ This took {seconds:.0f} s. The files lie in {demo.out}:
   traces/             traces.jsonl (learnt from), rejected.jsonl (and why not), report.md
   sft/                the run: config.yaml, metrics.jsonl, curves.png, adapter/, a model card
   eval/base  eval/student   what lm_eval wrote, and in log/ every exchange as the proxy saw it
-  report.md  report.json  csv/        the tables above
+  report.md  report.json  csv/        the tables above; in json and csv all others too
+Every table and every question, as a page for a browser:
+  distill-report html {as_typed(demo.out)}/eval/base {as_typed(demo.out)}/eval/student
 Next, with models of your own:
   distill-train bank gsm8k=train.jsonl --out questions --benchmarks-dir DIR
   distill-train traces questions/questions.jsonl --out traces --teacher base_url=URL,model=NAME

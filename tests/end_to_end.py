@@ -16,6 +16,7 @@ from typing import Any
 from harness_tasks.reasoning import split
 from harness_tasks.records import read_jsonl, write_jsonl
 from tests.conftest import REPO, SHARED
+from tests.harness_tasks.ifeval.published import ifeval_docs, responses
 
 BENCHMARKS = SHARED / "data" / "benchmarks"
 READY = "listening on "
@@ -52,21 +53,13 @@ def published(benchmark: str, name: str) -> list[dict[str, Any]]:
 
 
 def published_ifeval(name: str) -> list[dict[str, Any]]:
-    """Return IFEval's rows in the form of the others: the prompt, the response, the verdict.
+    """Return IFEval's prompts with the published responses, in the form of the others.
 
-    The publisher asks them in our order, and of doc 339 for one placeholder where ours wants three.
+    The publisher asked doc 339 for one placeholder, where IFEval wants three.
     """
-    stem = f"mifeval_en__{name}"
-    folder = SHARED / "data" / "outputs" / "ifeval"
-    docs = read_jsonl(BENCHMARKS / "ifeval.jsonl")
-    verdicts = read_jsonl(folder / f"{stem}.eval_results_strict.jsonl.gz")
     return [
-        {
-            "question": doc["prompt"],
-            "code": [verdict["response"]],
-            "followed": verdict["follow_all_instructions"],
-        }
-        for doc, verdict in zip(docs, verdicts, strict=True)
+        {"question": doc["question"], "code": [response]}
+        for doc, response in zip(ifeval_docs(), responses(name), strict=True)
     ]
 
 

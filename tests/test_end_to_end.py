@@ -1,4 +1,4 @@
-"""The published outputs of two pairs of real models, walked down the whole road.
+"""The published outputs of three pairs of real models, walked down the whole road.
 
 `lm_eval` asks the proxy, which asks a server that plays back what the models answered, in every
 wire form; the report must say what grading the published completions directly says.
@@ -13,12 +13,15 @@ import pytest
 
 from harness_tasks import regrade, samples_files
 from harness_tasks.graders import GRADERS
+from harness_tasks.ifeval.grader import grade as ifeval_grade
+from harness_tasks.ifeval.grader import instructions_of
 from harness_tasks.math_docs import gsm8k_target
 from harness_tasks.reasoning import split
 from harness_tasks.records import Verdict
 from proxy.exchange import read_exchanges
 from tests.conftest import needs_shared
 from tests.end_to_end import PAIRS, evaluate, published, report, samples, walk
+from tests.harness_tasks.ifeval.published import ifeval_docs, responses
 
 pytestmark = [needs_shared, pytest.mark.slow]
 
@@ -31,13 +34,18 @@ OTHER_FORMS = [
 
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """Both arms of both pairs, evaluated over the wire in the inline form, streamed."""
+    """Both arms of each pair, evaluated over the wire in the inline form, streamed."""
     return {task: walk(task, tmp_path_factory.mktemp(task)) for task in PAIRS}
 
 
 def direct(task: str, name: str) -> list[bool]:
     """Grade the published completions in this process, without lm-eval and the wire."""
     benchmark = PAIRS[task][0]
+    if benchmark == "ifeval":
+        return [
+            ifeval_grade(text, instructions_of(doc)).verdict is Verdict.CORRECT
+            for doc, text in zip(ifeval_docs(), responses(name), strict=True)
+        ]
     grade = GRADERS["gsm8k" if benchmark == "gsm8k" else "math"]
     right = []
     for row in published(benchmark, name):

@@ -25,7 +25,7 @@ from analysis.figures.intervals import (
 from analysis.figures.matrix import Matrix, matrices
 from analysis.figures.svg import About, Picture, picture
 from analysis.render import cells
-from analysis.tables.table import Kind, Table
+from analysis.tables.table import Cell, Kind, Table
 from analysis.tables.truncation import AS_REPORTED
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def forest(comparison: Comparison, overall: Estimate) -> Picture:
             label=task.task,
             marks=(Mark(task.difference, FOUND.get(task.finding, svg.INK)),),
             values=cells.text(task.difference, Kind.POINTS),
+            n=task.n_pairs,
             reach=task.detectable.value,
         )
         for task in comparison.tasks[:MOST_ROWS]
@@ -87,6 +88,7 @@ def scores(table: Table, comparison: Comparison) -> Picture:
             values=" \N{RIGHTWARDS ARROW} ".join(
                 cells.text(arm.score.value, Kind.PERCENT) for arm in (task.baseline, task.candidate)
             ),
+            n=task.n_pairs,
         )
         for task in comparison.tasks[:MOST_ROWS]
     ]
@@ -103,10 +105,10 @@ def scores(table: Table, comparison: Comparison) -> Picture:
 def groups(table: Table, comparison: Comparison) -> Picture | None:
     """Draw the difference in each group, the groups of one tag below its heading."""
     del comparison
-    columns = ("task", "by", "group", "difference", "holm_p")
+    columns = ("task", "by", "group", "n", "difference", "holm_p")
     rows: list[Row] = []
     last = ("", "")
-    for task, tag, group, difference, p in zip(*map(table.column, columns), strict=True):
+    for task, tag, group, n, difference, p in zip(*map(table.column, columns), strict=True):
         if not isinstance(difference, Estimate) or not difference.defined:
             continue
         if (str(task), str(tag)) != last:
@@ -115,7 +117,7 @@ def groups(table: Table, comparison: Comparison) -> Picture | None:
         shown = isinstance(p, float) and p < ALPHA
         colour = svg.CANDIDATE if difference.value > 0 else svg.BASELINE
         mark = Mark(difference, colour if shown else svg.INK)
-        rows.append(Row(str(group), (mark,), cells.text(difference, Kind.POINTS)))
+        rows.append(Row(str(group), (mark,), cells.text(difference, Kind.POINTS), n=count(n)))
     if not rows:
         return None
     about = About(
@@ -133,16 +135,17 @@ def truncation(table: Table, comparison: Comparison) -> Picture | None:
     del comparison
     rows: list[Row] = []
     last = ""
-    told = list(zip(*map(table.column, ("task", "case", "difference")), strict=True))
-    cut = {task for task, case, _ in told if case != AS_REPORTED}
-    for task, case, difference in told:
+    told = list(zip(*map(table.column, ("task", "case", "n", "difference")), strict=True))
+    cut = {task for task, case, *_ in told if case != AS_REPORTED}
+    for task, case, n, difference in told:
         if task not in cut or not isinstance(difference, Estimate) or not difference.defined:
             continue
         if task != last:
             last = str(task)
             rows.append(Row(last))
         case = str(case)
-        rows.append(Row(case, (Mark(difference),), cells.text(difference, Kind.POINTS)))
+        values = cells.text(difference, Kind.POINTS)
+        rows.append(Row(case, (Mark(difference),), values, n=count(n)))
     if not rows:
         return None
     about = About(
@@ -153,6 +156,11 @@ def truncation(table: Table, comparison: Comparison) -> Picture | None:
         "sides of 0, the token limit decides who is ahead." + left_out(rows, MOST_ROWS),
     )
     return picture(about, lambda width: intervals(POINTS, rows[:MOST_ROWS], width))
+
+
+def count(cell: Cell) -> int | None:
+    """Return a count of a table."""
+    return cell if isinstance(cell, int) else None
 
 
 def transitions(table: Table, comparison: Comparison) -> Picture | None:

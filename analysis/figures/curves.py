@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Locator
 
 PANEL, TITLE, AXIS, GAP, LEFT = 150.0, 28.0, 46.0, 30.0, 44.0
+N_ROOM, LETTER = 84.0, 7.6  # what the number of completions takes, and a letter of a title
 COLUMNS = 3
 MOST_STEPS = 400  # of one curve
 WIDE_RANGE = 30.0  # a longest completion that many times the shortest asks for a logarithmic axis
@@ -56,6 +57,7 @@ class Panel:
     title: str
     series: tuple[Series, ...] = ()
     lines: tuple[Line, ...] = ()
+    n: str = ""  # how many stand behind them, in words
 
 
 def grid(panels: Sequence[Panel], axis: str, width: float) -> tuple[Figure, list[Axes]]:
@@ -69,7 +71,11 @@ def grid(panels: Sequence[Panel], axis: str, width: float) -> tuple[Figure, list
     for number, one in enumerate(panels):
         left = (number % columns) * (each + GAP)
         top = (number // columns) * (TITLE + tall + AXIS)
-        svg.write(figure, left, top + 10, svg.shortened(one.title, 32), fontweight="bold")
+        room = each - (N_ROOM if one.n else 0.0)
+        title = svg.shortened(one.title, min(32, int(room / LETTER)))
+        svg.write(figure, left, top + 10, title, fontweight="bold")
+        small = {"ha": "right", "fontsize": svg.SMALL, "color": svg.MUTED}
+        svg.write(figure, left + each - 8, top + 10, one.n, **small)
         axes = svg.panel(figure, svg.Box(left + LEFT, top + TITLE, each - LEFT - 8, tall))
         axes.grid(color=svg.RULE, linewidth=0.6)
         axes.set_axisbelow(True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
 
-LABELS, VALUES = 0.25, 0.23  # shares of a wide figure for names and figures in words
+LABELS, VALUES = 0.33, 0.2  # shares of a wide figure for names and figures in words
 ROW, TALL_ROW, HEADING, EDGE = 32.0, 48.0, 34.0, 38.0
 MIDDLE = 500.0  # wider than this is wide
 ON_LINES = {"facecolor": svg.PAPER, "edgecolor": "none", "pad": 1.5}
@@ -42,6 +42,7 @@ class Row:
     label: str
     marks: tuple[Mark, ...] = ()
     values: str = ""
+    n: int | None = None  # the questions behind it
     reach: float = math.nan  # half the width of a pale band around 0: what could not be shown
 
 
@@ -133,8 +134,13 @@ def put_label(figure: Figure, row: Row, place: tuple[float, float], wide: bool) 
         return
     y = top + height / 2 if wide else top + 12
     ground = {} if wide else {"bbox": ON_LINES}  # there the lines of the axis run behind the text
-    svg.write(figure, 0, y, svg.shortened(row.label, 30 if wide else 28), **ground)
+    svg.write(
+        figure, 0, y, svg.shortened(row.label, 24 if row.n is not None and wide else 28), **ground
+    )
     svg.write(figure, width, y, row.values, ha="right", fontsize=svg.SMALL, **ground)
+    if row.n is not None and wide:
+        small = {"ha": "right", "fontsize": svg.SMALL, "color": svg.MUTED}
+        svg.write(figure, LABELS * width - 14, y, f"n = {row.n:,}", **small)
 
 
 def draw_marks(axes: Axes, row: Row, centre: float) -> None:

@@ -15,7 +15,8 @@ from analysis.estimate import Estimate, undefined
 from analysis.figures import curves, svg
 from analysis.figures.svg import About, Picture, picture
 from analysis.items import ARMS, BASELINE, CANDIDATE, Item
-from analysis.tables.table import Table
+from analysis.render import cells
+from analysis.tables.table import Cell, Kind, Table
 
 if TYPE_CHECKING:
     from analysis.compare import Comparison
@@ -64,12 +65,12 @@ def volume(table: Table, comparison: Comparison) -> Picture | None:
     if known is None:
         return None
     axis, size = known
-    panels = [
-        curves.Panel(
-            task, tuple(curves.Series(arm, sizes(items, arm, size), COLOURS[arm]) for arm in ARMS)
-        )
-        for task, items in by_task(comparison).items()
-    ]
+    panels = []
+    for task, items in by_task(comparison).items():
+        values = {arm: sizes(items, arm, size) for arm in ARMS}
+        series = tuple(curves.Series(arm, values[arm], COLOURS[arm]) for arm in ARMS)
+        counts = dict.fromkeys(f"{len(values[arm]):,}" for arm in ARMS)
+        panels.append(curves.Panel(task, series, n=f"n = {', '.join(counts)}"))
     about = About(
         table.name,
         f"How long completions are, in {axis}",
@@ -82,46 +83,65 @@ def volume(table: Table, comparison: Comparison) -> Picture | None:
 
 
 def by_correctness(table: Table, comparison: Comparison) -> Picture | None:
-    """Draw how long right and wrong completions are."""
-    known = size_of(comparison)
-    if known is None:
+    """Draw how long the reasoning of right and wrong completions is, as the table counts it."""
+    drawn = {
+        task: tuple(curve for arm in ARMS for curve in right_and_wrong(items, arm))
+        for task, items in by_task(comparison).items()
+    }
+    panels = [curves.Panel(task, series) for task, series in drawn.items() if series]
+    if not panels:
         return None
-    axis, size = known
-    panels = []
-    for task, items in by_task(comparison).items():
-        series = []
-        for arm in ARMS:
-            for right in (True, False):
-                graded = [
-                    one for one in items if one.score is not None and (one.score == 1.0) == right
-                ]
-                label = f"{arm}, {'right' if right else 'wrong'}"
-                series.append(
-                    curves.Series(label, sizes(graded, arm, size), COLOURS[arm], not right)
-                )
-        panels.append(curves.Panel(task, tuple(series)))
+    axis = "characters of reasoning"
     about = About(
         table.name,
-        f"Length of right and wrong completions, in {axis}",
+        f"Reasoning of right and wrong completions, in {axis}",
         f"For each task and arm two rising curves over {axis}, of right and of wrong completions. "
         "The table below has the figures.",
-        "Share of completions that are at most so long: right ones whole lines, wrong ones dashed. "
-        "Orange: baseline. Blue: candidate.",
+        "Share of completions whose reasoning is at most so long: right ones whole lines, wrong "
+        "ones dashed. Orange: baseline. Blue: candidate. An arm that shows no reasoning on a task "
+        "has no curve there.",
     )
     return picture(about, lambda width: curves.distributions(panels, axis, width))
+
+
+def right_and_wrong(items: list[Item], arm: str) -> list[curves.Series]:
+    """Return the curves of an arm's right and wrong completions, none where it does not reason."""
+    graded = [item for item in items if item.score is not None]
+    if not any(sizes(graded, arm, reasoning)):
+        return []
+    return [
+        curves.Series(
+            f"{arm}, {'right' if right else 'wrong'}",
+            sizes([one for one in graded if (one.score == 1.0) == right], arm, reasoning),
+            COLOURS[arm],
+            dashed=not right,
+        )
+        for right in (True, False)
+    ]
+
+
+def reasoning(item: Item) -> float | None:
+    """Return the length of a completion's reasoning, None where it is not known."""
+    return item.reasoning_chars
 
 
 def budget(table: Table, comparison: Comparison) -> Picture | None:
     """Draw what both arms solve within so many tokens."""
     del comparison
     points: dict[str, list[tuple[float, Estimate, Estimate]]] = {}
-    told = zip(*map(table.column, ("task", "tokens", *ARMS)), strict=True)
-    for task, tokens, *both in told:
+    n_of: dict[str, Cell] = {}
+    told = zip(*map(table.column, ("task", "tokens", "n", *ARMS)), strict=True)
+    for task, tokens, n, *both in told:
         base, cand = (one if isinstance(one, Estimate) else undefined("") for one in both)
         if isinstance(tokens, int | float) and base.defined and cand.defined:
             points.setdefault(str(task), []).append((tokens, base, cand))
+            n_of[str(task)] = n
     panels = [
-        curves.Panel(task, lines=(line(BASELINE, found, 1), line(CANDIDATE, found, 2)))
+        curves.Panel(
+            task,
+            lines=(line(BASELINE, found, 1), line(CANDIDATE, found, 2)),
+            n=f"n = {cells.text(n_of[task], Kind.COUNT)}",
+        )
         for task, found in list(points.items())[:MOST_PANELS]
         if len(found) > 1
     ]

@@ -68,7 +68,9 @@ def square(figure: Figure, one: Matrix, place: tuple[float, float], cell: float)
                 [column + 0.03, column + 0.97], row + 0.04, row + 0.96, color=colour, alpha=alpha,
                 linewidth=0,
             )  # fmt: skip
-            axes.text(column + 0.5, row + 0.5, f"{count}", ha="center", va="center", color=svg.INK)
+            axes.text(
+                column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", color=svg.INK
+            )
 
 
 def tone(baseline: str, candidate: str) -> str:

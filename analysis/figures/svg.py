@@ -199,5 +199,8 @@ def write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return a name that fits: its end is cut, and the table beside the figure has all of it."""
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
+    """Return a name that fits: its middle is cut, as names of tasks often begin or end alike."""
+    if len(text) <= longest:
+        return text
+    head = longest // 2
+    return f"{text[:head].rstrip()}…{text[len(text) - (longest - 1 - head) :].lstrip()}"

@@ -21,7 +21,7 @@ from analysis.text import visible
 MOST_ROWS = 500  # of one table in the page; all of them are in its CSV
 LONG = 25  # rows from which a table scrolls in a box of its own
 PRINT = (("most", 13), ("many", 10))  # columns from which the print on paper is small
-SHORT = 30  # characters of a text that is kept in one line
+SHORT, NARROW = 30, 18  # characters of a text that is kept in one line, on a phone too
 WITH_INTERVAL = re.compile(r"^(?P<value>[^\[]+?) (?P<interval>\[.*\])$", re.DOTALL)
 TONES = {HIGHER: "ahead", LOWER: "behind"}
 
@@ -96,6 +96,13 @@ def left(column: Column) -> bool:
     return column.kind in cells.LEFT
 
 
+def size_class(text: str) -> str:
+    """Return the classes of a text's length, which say where it may wrap."""
+    if len(text) > SHORT:
+        return "long-text"
+    return "short" if len(text) <= NARROW else "short middling"
+
+
 def cell_of(raw: Raw, column: Column) -> Cell:
     """Return one cell."""
     text = cells.text(raw, column.kind)
@@ -105,7 +112,7 @@ def cell_of(raw: Raw, column: Column) -> Cell:
             "\N{EN DASH}", reason=reason, css="missing" if left(column) else "number missing"
         )
     if left(column):
-        marks = ("text", "short" if len(text) <= SHORT else "long-text", TONES.get(text, ""))
+        marks = ("text", size_class(text), TONES.get(text, ""))
         return Cell(text, css=" ".join(filter(None, marks)))
     found = WITH_INTERVAL.match(text)
     if found:

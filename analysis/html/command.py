@@ -43,7 +43,8 @@ Example:
 @commands.with_all(commands.TABLE_OPTIONS.values())
 @click.option(
     "--out",
-    type=commands.PATH,
+    type=commands.WRITABLE,
+    metavar="FILE|-",
     default=Path("report.html"),
     show_default=True,
     help="The file to write.",
@@ -78,6 +79,7 @@ def html(baseline: Path, candidate: Path, *, out: Path, n_flips: int, **options:
     """Write the report of two arms."""
     from analysis.html.page import PageOptions, page
 
+    commands.check_output("--out", out)
     comparison = commands.read_comparison(baseline, candidate, options)
     text = page(
         comparison,
@@ -90,6 +92,9 @@ def html(baseline: Path, candidate: Path, *, out: Path, n_flips: int, **options:
             command=command_line(),
         ),
     )
+    if str(out) == commands.STDOUT:
+        click.echo(text, nl=False)
+        return
     write(out, text)
     click.echo(f"wrote {visible(str(out))} ({len(text.encode()) / MEGABYTE:.1f} MB)")
 
@@ -103,12 +108,15 @@ def write(path: Path, text: str) -> None:
     """Write the file whole or not at all.
 
     Raises:
-        OSError: it cannot be written.
+        ValueError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_text(text, encoding="utf-8", newline="\n")
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as problem:
+        raise ValueError(f"--out {path}: cannot be written: {problem.strerror}") from problem

@@ -210,7 +210,7 @@ def rests_on(comparison: Comparison) -> str:
     n_tasks = len(comparison.tasks)
     n_pairs = sum(task.n_pairs for task in comparison.tasks)
     tasks = "1 task" if n_tasks == 1 else f"{n_tasks} tasks"
-    return f"{tasks}, {n_pairs:,} paired questions"
+    return f"{tasks}, {n_pairs:,} paired question{'' if n_pairs == 1 else 's'}"
 
 
 def doubts(found: list[Doubt]) -> Iterator[dict[str, Any]]:

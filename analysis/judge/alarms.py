@@ -29,11 +29,15 @@ CHANCE_FROM = 20  # pairs below which "no better than chance" says nothing
 
 
 class Models(NamedTuple):
-    """The names of the models: of the judges by their names here, and of both arms."""
+    """The names of the models: of the judges by their names here, and of both arms.
+
+    `endpoints` says where each judge is asked.
+    """
 
     judges: Mapping[str, str | None]
     baseline: str | None
     candidate: str | None
+    endpoints: Mapping[str, str]
 
 
 def alarms(result: Result, models: Models) -> tuple[str, ...]:
@@ -49,6 +53,7 @@ def alarms(result: Result, models: Models) -> tuple[str, ...]:
         *of_lengths(found),
         *of_overlap(result),
         *of_agreement(result),
+        *of_twins(models),
         *of_kin(models),
     )
 
@@ -155,6 +160,19 @@ def of_agreement(result: Result) -> Iterator[str]:
         kappa = cohens_kappa([own[0] for own in both], [own[1] for own in both])
         if kappa.defined and not kappa.low > 0:
             yield f"judges {one} and {other} agree no better than chance: kappa {written(kappa)}"
+
+
+def of_twins(models: Models) -> Iterator[str]:
+    """Yield the judges that are one model under several names."""
+    named: dict[tuple[str, str | None], list[str]] = {}
+    for judge, model in models.judges.items():
+        named.setdefault((models.endpoints[judge], model), []).append(judge)
+    for (endpoint, model), judges in named.items():
+        if len(judges) > 1:
+            yield (
+                f"judges {' and '.join(judges)} are one model ({model or 'the only one'} at "
+                f"{endpoint}): they have a vote each, and agreeing with itself is no agreement"
+            )
 
 
 def of_kin(models: Models) -> Iterator[str]:

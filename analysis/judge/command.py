@@ -75,11 +75,11 @@ def judge(baseline: Path, candidate: Path, **options: Any) -> None:
         limit=options["limit"],
         max_cost_usd=max_cost_usd,
     )
-    comparison = read_comparison(baseline, candidate, options)
-    if options["dry_run"]:
-        click.echo(whole.prepare(comparison, task).estimate.text())
-        return
     try:
+        comparison = read_comparison(baseline, candidate, options)
+        if options["dry_run"]:
+            click.echo(whole.prepare(comparison, task).estimate.text())
+            return
         done = whole.judge(comparison, task, tell=say)
     except KeyboardInterrupt as pressed:
         say(str(pressed) or "interrupted")

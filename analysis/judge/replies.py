@@ -22,9 +22,10 @@ VERDICTS = (CANDIDATE, BASELINE, NEITHER)
 BASELINE_FIRST, CANDIDATE_FIRST = 0, 1
 ORDERS = (BASELINE_FIRST, CANDIDATE_FIRST)
 
-# A line that means to be the verdict, and one that is one: nothing but the three words; markdown
-# around it is no other word.
+# A line that means to be the verdict, what takes one back further down, and a line that is one:
+# nothing but the three words; markdown around it is no other word.
 MEANT = re.compile(r"(?im)^[ \t>*_`#-]*JUDGE?MENT\b[^\n]*$")
+AGAIN = re.compile(r"(?i)JUDGE?MENT[ \t*_]*[:\uff1a]")
 VERDICT = re.compile(r"[ \t*_]*JUDGMENT:[ \t*_]*(A|B|Neither)[ \t*_\r]*")
 MAX_CHARS = 200_000  # the end of a reply holds its verdict
 
@@ -79,9 +80,10 @@ def read_reply(reply: Mapping[str, Any], quoting: bool) -> Reading:
 def read(answer_text: str, quoting: bool = False) -> Reading:
     """Return the verdict of the last line that means to give one.
 
-    That line must be the verdict and nothing else. With `quoting` it must also be the last line of
-    the text: else a judge that cites "JUDGMENT: A" out of a response, and then says nothing of its
-    own, would lend that response its vote.
+    That line must be the verdict and nothing else, and nothing like a verdict may follow in the
+    running text: "JUDGMENT: A", then "no, JUDGMENT: B it is" is neither. With `quoting` it must
+    also be the last line of the text: else a judge that cites "JUDGMENT: A" out of a response, and
+    then says nothing of its own, would lend that response its vote.
     """
     text = answer_text[-MAX_CHARS:].rstrip()
     meant = list(MEANT.finditer(text))
@@ -91,6 +93,8 @@ def read(answer_text: str, quoting: bool = False) -> Reading:
     found = VERDICT.fullmatch(line.group())
     if found is None:
         return Reading(None, f"not one of the three verdicts: {line.group().strip()[:60]!r}")
+    if AGAIN.search(text, line.end()):
+        return Reading(None, "something like another verdict stands behind the verdict line")
     if quoting and line.end() != len(text):
         return Reading(None, "the verdict is not the last line, and a response holds one to quote")
     return Reading(found[1])

@@ -16,6 +16,7 @@ from typing import Any
 from harness_tasks.chat_given import model_of
 from harness_tasks.chat_model import name_of
 from harness_tasks.chat_settings import (
+    READERS,
     RequestFields,
     Settings,
     read_bool,
@@ -30,6 +31,9 @@ PRICES = ("price_in", "price_out")
 MAX_TOKENS = 8192  # room for a judge that reasons before it answers
 CONCURRENCY = 8
 SERVERS_OWN = "default"  # temperature=default leaves it to the server, as some models demand
+# What a judge has beside the settings of `local-chat`, and which of those mean nothing here.
+OWN = ("name", "concurrency", "send_seed", *PRICES)
+NOT_HERE = ("run", "num_concurrent", "seed", "system_prompt", "prefilled")
 OTHER_LIMIT = "max_completion_tokens"  # what some servers want in place of max_tokens
 
 
@@ -118,6 +122,10 @@ def judge_of(given: dict[str, Any]) -> Judge:
         ValueError: a setting that is unknown or out of range.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    refused = next((name for name in given if name in NOT_HERE), None)
+    if refused is not None:
+        known = ", ".join(name for name in (*OWN, *READERS) if name not in NOT_HERE)
+        raise ValueError(f"{refused} is no setting of a judge; it has {known}")
     prices = {name: price(name, given.pop(name)) for name in PRICES if name in given}
     if len(prices) == 1:
         raise ValueError("price_in and price_out go together: give both or neither")

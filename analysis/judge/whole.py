@@ -80,8 +80,10 @@ def prepare(comparison: Comparison, task: Task) -> Work:
     """Choose the pairs, read their texts, and estimate what asking will take.
 
     Raises:
-        ValueError: no pair to judge.
+        ValueError: no pair to judge, or an `out` that is no folder.
     """
+    if task.out.exists() and not task.out.is_dir():
+        raise ValueError(f"--out {task.out} is a file; give a folder, which need not be there yet")
     couples = choose(comparison.items, task.limit, comparison.seed)
     pairs, left_out = with_texts(comparison, couples, task.part)
     if not pairs:
@@ -118,6 +120,7 @@ def judge(comparison: Comparison, task: Task, tell: Callable[[str], None] = prin
         {one.name: one.model for one in task.judges},
         comparison.baseline_model,
         comparison.candidate_model,
+        {one.name: one.settings.transport().endpoint.base for one in task.judges},
     )
     result = replace(result, notes=alarms(result, models))
     tables = [make(result) for make in TABLES]

@@ -1,7 +1,7 @@
 """What a row of lm-eval's samples file says was asked, and the texts that came back.
 
 Owns the forms of `arguments` and `resps` across lm-eval 0.4. Refuses to own what an answer is worth
-(`load`). lm-eval writes the requests of a row in one of these forms:
+(`question`). lm-eval writes the requests of a row in one of these forms:
 
     {"gen_args_0": {"arg_0": "a prompt", "arg_1": {"until": []}}}     each argument maybe a 1-list
     [["a prompt", {"until": []}]]                                     older releases

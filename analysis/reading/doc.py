@@ -1,7 +1,7 @@
 """What a doc tells beside its question: its own name, the groups it belongs to, its instructions.
 
 Owns which fields of a doc, ours or another benchmark's, are read for it. Refuses to own how a row
-is graded (`load`).
+is graded (`question`).
 
     >>> name_of({"task_id": "HumanEval/0", "prompt": "..."}), tags_of({"level": 5})
     ('HumanEval/0', {'level': '5'})

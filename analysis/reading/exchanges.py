@@ -22,7 +22,7 @@ import orjson
 from analysis.reading.asked import LONGEST, digest, short
 from analysis.reading.lines import Piece, Row, rows_of
 from analysis.reading.measure import count_of, measure, text_key
-from analysis.reading.quality import FOREIGN, TORN, Damage
+from analysis.reading.quality import FOREIGN, INCOMPLETE, TORN, Damage
 from analysis.reading.signs import signs_of
 from analysis.text import visible
 from harness_tasks.reasoning import split
@@ -87,7 +87,7 @@ def read_log_piece(task: LogPiece, wanted: Collection[int]) -> LogPart:
                 continue
             found.schemas[exchange.schema] += 1
             if exchange.outcome != Outcome.COMPLETE:
-                found.counts["incomplete"] += 1
+                found.counts[INCOMPLETE] += 1
                 continue
             found.counts["complete"] += 1
             keys = (exchange.request_id, exchange.messages_sha256 or "")
@@ -107,7 +107,7 @@ def usable(row: Row, found: LogPart) -> Exchange | None:
             found.damage.add(FOREIGN, row.line, str(bad))
     elif fault is not None:
         found.damage.add(fault.kind, row.line, fault.text)
-        found.counts["torn"] += fault.kind == TORN
+        found.counts[TORN] += fault.kind == TORN
     return None
 
 

@@ -10,6 +10,7 @@ of a samples file mean (`load`), and never mixes two models or two reruns of a t
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -103,7 +104,10 @@ def find_samples(arm: Path, tasks: Iterable[str] = ()) -> tuple[list[SamplesFile
     wanted = set(tasks)
     if missing := wanted - {one.task for one in found}:
         have = ", ".join(sorted({one.task for one in found})) or "none"
-        raise ValueError(f"{arm}: no samples of task {sorted(missing)[0]!r}; it holds: {have}")
+        name = sorted(missing)[0]
+        close = difflib.get_close_matches(name, [one.task for one in found], n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{arm}: no samples of task {name!r}{meant}; it holds: {have}")
     found = [one for one in found if not wanted or one.task in wanted]
     if not found:
         raise ValueError(f"{arm}: no samples file; {HOW_TO_MAKE}")

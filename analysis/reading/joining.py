@@ -3,8 +3,8 @@
 Owns the choice of an exchange for a sample: by request id, else by the hash of the messages
 together with the text that came back. Refuses to own where the exchanges lie (`logs`).
 
-    with Logs.read([Path("runs/base-log")], marks_of(wanted)) as logs:
-        wires = join(logs, wanted, reserved=())
+    with Logs.read([Path("runs/base-log")], marks_of(wanted), request_ids) as logs:
+        wires = join(logs, wanted)
 """
 
 from __future__ import annotations
@@ -66,22 +66,22 @@ def marks_of(wanted: Iterable[Wanted]) -> frozenset[int]:
     return frozenset(map(mark, keys))
 
 
-def join(logs: Logs, wanted: Sequence[Wanted], reserved: Iterable[str]) -> list[Wire | None]:
+def join(logs: Logs, wanted: Sequence[Wanted]) -> list[Wire | None]:
     """Return the exchange of each sample, or None.
 
     A request id decides; where several requests had one id (a retry, a second run), the text
-    does, and of equal texts the last. Without an id, messages and text must both be equal, and
-    an exchange serves one sample only, in the order of the samples; one that stands under a
-    `reserved` request id serves the sample of that id only. An exchange of another model is
-    never taken.
+    does, and of equal texts the last. Where several samples have one id (two runs under one name),
+    an exchange whose text one of them has is not the others'. Without an id, messages and text must
+    both be equal, and an exchange serves one sample only, in the order of the samples; one that was
+    used before (`Logs.used`) or stands under a reserved id serves none. An exchange of another
+    model is never taken.
     """
     wires: list[Wire | None] = [None] * len(wanted)
     if logs.db is None or not wanted:
         return wires
-    ask(logs, wanted, reserved)
+    ask(logs, wanted)
     chosen = {i: (n, True) for i, n in by_id(logs)}
     chosen |= {i: (n, False) for i, n in by_text(logs, chosen)}
-    logs.used.update(n for n, _ in chosen.values())
     logs.put("chosen", i=(list(chosen), "int64"), n=([n for n, _ in chosen.values()], "int64"))
     for i, *values in logs.stream("SELECT i, wires.* FROM chosen JOIN wires USING (n)"):
         row = dict(zip(COLUMNS, values, strict=True))
@@ -89,7 +89,7 @@ def join(logs: Logs, wanted: Sequence[Wanted], reserved: Iterable[str]) -> list[
     return wires
 
 
-def ask(logs: Logs, wanted: Sequence[Wanted], reserved: Iterable[str]) -> None:
+def ask(logs: Logs, wanted: Sequence[Wanted]) -> None:
     """Put what is looked for beside the exchanges."""
     ids = [one.request_id and digest(one.request_id) for one in wanted]
     names = {one.models: [digest(name) for name in one.models] for one in wanted}
@@ -101,7 +101,6 @@ def ask(logs: Logs, wanted: Sequence[Wanted], reserved: Iterable[str]) -> None:
         text=([one.text_key for one in wanted], "string"),
         models=([names[one.models] for one in wanted], "names"),
     )
-    logs.put("reserved", request=([digest(one) for one in reserved], "string"))
 
 
 def by_id(logs: Logs) -> Iterator[tuple[int, int]]:
@@ -117,11 +116,14 @@ def by_id(logs: Logs) -> Iterator[tuple[int, int]]:
         SELECT i, coalesce(same.n, last.n), same.n IS NULL AND w.text IS NOT NULL
         FROM last JOIN wanted w USING (i) LEFT JOIN same USING (i)
     """
-    for i, n, other_text in logs.stream(query):
+    found = list(logs.stream(query))
+    of_a_sample = {n for _, n, other_text in found if not other_text}
+    for i, n, other_text in found:
         logs.counts[OTHER_MODEL] += n is None
         if n is not None:
             logs.counts[OTHER_TEXT] += other_text
-            yield i, n
+            if not (other_text and n in of_a_sample):
+                yield i, n
 
 
 def by_text(logs: Logs, chosen: Collection[int]) -> Iterator[tuple[int, int]]:
@@ -140,7 +142,8 @@ def by_text(logs: Logs, chosen: Collection[int]) -> Iterator[tuple[int, int]]:
         shelf = Shelf()
         for _, is_sample, n, text, models in rows:
             if not is_sample:
-                shelf.put(n, text, tuple(models))
+                if logs.place(n) not in logs.used:
+                    shelf.put(n, text, tuple(models))
             elif n not in chosen:
                 found = shelf.take(text, tuple(models))
                 logs.counts[AMBIGUOUS] += found == SEVERAL

@@ -1,9 +1,13 @@
 """Lines of files of any size as JSON objects, in pieces that two processes can read side by side.
 
-Owns the cutting of a file into pieces, the bounds of a line, and the choice between one process and
-two. Refuses to own what an object means (`load`, `exchanges`) and how a log is packed
-(`proxy.exchange`). Nothing here holds more than one line; a line that cannot be read comes as a
-`Fault` in its place.
+Owns the cutting of a file into pieces and the bounds of a line. Refuses to own what an object means
+(`load`, `exchanges`), who reads a piece (`workers`) and how a log is packed (`proxy.exchange`).
+Nothing here holds more than one line.
+
+`proxy.exchange.read_exchanges` and `harness_tasks.records.read_jsonl` read lines too, from a file's
+beginning to its end, and stop at the first that cannot be used: right for what this suite wrote and
+is to be trusted. Here the files may be anybody's: such a line comes as a `Fault` in its place, the
+next follows, and each line says where it begins, so that it can be found again.
 
     for row in rows_of(Piece(Path("samples_quiz.jsonl"))):
         print(row.line, row.value or row.fault)
@@ -14,13 +18,9 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,12 +29,7 @@ from proxy.exchange import PACKED_SUFFIXES, open_log, read_pieces
 
 MAX_LINE_BYTES = 128 * 1024 * 1024  # of a line that is kept: 64 completions of 500,000 tokens
 PIECE_BYTES = 64 * 1024 * 1024
-PAYS_BYTES = 128 * 1024 * 1024  # below it a second process costs more than it gives
-PROCESSES = 2
 TOO_LONG = Fault(FOREIGN, f"a line of more than {MAX_LINE_BYTES} bytes")
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 
 class Piece(NamedTuple):
@@ -68,27 +63,6 @@ def pieces_of(path: Path) -> list[Piece]:
         Piece(path, start, start + PIECE_BYTES if start + PIECE_BYTES < size else None)
         for start in starts
     ]
-
-
-def each(work: Callable[[S], T], tasks: Sequence[S], n_bytes: int) -> Iterator[T]:
-    """Yield what `work` returns for each task, in their order; two processes share large ones.
-
-    `work` is then pickled: a function of a module, or a `partial` of one.
-
-    Raises:
-        OSError: a process was ended from outside, as for want of memory.
-    """
-    if n_bytes < PAYS_BYTES or len(tasks) < 2 or (os.cpu_count() or 1) < 2:
-        yield from map(work, tasks)
-        return
-    try:
-        with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-            yield from pool.map(work, tasks)
-    except BrokenProcessPool as bad:
-        raise OSError(
-            "a reading process was ended from outside: out of memory? (a script of your own that "
-            "calls this needs `if __name__ == '__main__':`)"
-        ) from bad
 
 
 def size_of(path: Path) -> int:

@@ -12,6 +12,7 @@ a value that is no score, for then the metric is the wrong one. Refuses to own w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -20,7 +21,7 @@ from typing import Any
 
 from analysis.reading import folder
 from analysis.reading.asked import generation_arguments
-from analysis.reading.lines import Piece, Row, each, pieces_of, rows_of, size_of
+from analysis.reading.lines import Piece, Row, pieces_of, rows_of, size_of
 from analysis.reading.quality import DUPLICATE, FOREIGN, Damage, Finding
 from analysis.reading.question import (
     REQUIRED,
@@ -31,6 +32,7 @@ from analysis.reading.question import (
     may_be_score,
     read_question,
 )
+from analysis.reading.workers import each
 
 METRIC_PRIORITY = (
     "exact_match",
@@ -117,18 +119,19 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
     damage = Damage()
     n_lines = 0
     work = partial(read_piece, graded=graded)
-    for part in each(work, pieces_of(file.path), size_of(file.path)):
-        if part.refused is not None:
-            line, text = part.refused
-            raise ValueError(f"{file.path}: row {line + n_lines} {text}")
-        damage.merge(part.damage.seen, n_lines)
-        gen_kwargs.update(part.gen_kwargs)
-        for question in part.questions:
-            own = replace(question, row=question.row + n_lines) if n_lines else question
-            first = questions.setdefault(own.doc_id, own)
-            if first is not own:
-                damage.add(DUPLICATE, own.row, stands_twice(first, own))
-        n_lines += part.n_lines
+    with closing(each(work, pieces_of(file.path), size_of(file.path))) as parts:
+        for part in parts:
+            if part.refused is not None:
+                line, text = part.refused
+                raise ValueError(f"{file.path}: row {line + n_lines} {text}")
+            damage.merge(part.damage.seen, n_lines)
+            gen_kwargs.update(part.gen_kwargs)
+            for question in part.questions:
+                own = replace(question, row=question.row + n_lines) if n_lines else question
+                first = questions.setdefault(own.doc_id, own)
+                if first is not own:
+                    damage.add(DUPLICATE, own.row, stands_twice(first, own))
+            n_lines += part.n_lines
     if not questions:
         raise ValueError(f"{file.path}: {damage.first() or 'no rows: the file is empty'}")
     return TaskRun(

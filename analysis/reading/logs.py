@@ -10,19 +10,21 @@ and whose it is (`joining`).
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from analysis.reading.asked import digest
 from analysis.reading.exchanges import COLUMNS, FILE_BYTES, LogPart, LogPiece, read_log_piece
-from analysis.reading.lines import PROCESSES, each, pieces_of, size_of
+from analysis.reading.lines import pieces_of, size_of
 from analysis.reading.quality import DUPLICATE, MIXED, TORN, Damage, Finding
+from analysis.reading.scratch import Scratch
+from analysis.reading.workers import PROCESSES, each
 from proxy.exchange import find_logs, one_form_each
 
 if TYPE_CHECKING:
@@ -40,23 +42,31 @@ class Logs:
     files: list[Path] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     quality: list[Finding] = field(default_factory=list)
-    used: set[int] = field(default_factory=set)  # exchanges that were joined
-    folder: tempfile.TemporaryDirectory[str] | None = None
+    used: set[tuple[str, int]] = field(default_factory=set)  # file and byte of those joined
+    scratch: Scratch | None = None
     db: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
-    def read(cls, logs: Iterable[Path], wanted: Collection[int]) -> Logs:
+    def read(
+        cls, logs: Iterable[Path], wanted: Collection[int], reserved: Collection[str] = ()
+    ) -> Logs:
         """Read the logs: folders of `exchanges-*.jsonl[.gz|.zst]`, such files, or patterns.
+
+        They are read by name, which is by the time they began, however they were given. `wanted`
+        are the marks of what samples may ask for, `reserved` the request ids that they name.
 
         Raises:
             ValueError: no log there, or a file that holds lines and no exchange.
+            OSError: a file that cannot be read, or no room in the temporary folder.
         """
         found = one_form_each(file.resolve() for log in logs for file in find_logs(log))
-        own = cls(files=found)
+        own = cls(files=sorted(found, key=lambda file: (file.name, file)))
         if found:
-            own.folder = tempfile.TemporaryDirectory(prefix="distill-report-")
+            own.scratch = Scratch()
             try:
-                own.read_files(Path(own.folder.name), wanted)
+                with own.scratch.room():
+                    own.read_files(own.scratch.path, wanted)
+                own.put("reserved", request=(map(digest, reserved), "string"))
             except BaseException:
                 own.close()
                 raise
@@ -66,23 +76,20 @@ class Logs:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         """Close the database and remove it."""
         self.close()
 
     def close(self) -> None:
         """Close the database and remove it."""
-        if self.db is not None:
-            self.db.close()
+        try:
+            if self.db is not None:
+                self.db.close()
+        finally:
             self.db = None
-        if self.folder is not None:
-            self.folder.cleanup()
-            self.folder = None
+            if self.scratch is not None:
+                self.scratch.close()
+                self.scratch = None
 
     def read_files(self, folder: Path, wanted: Collection[int]) -> None:
         """Read all files into the database.
@@ -96,10 +103,11 @@ class Logs:
             for piece in pieces_of(file)
         ]
         work = partial(read_log_piece, wanted=wanted)
-        parts = zip(tasks, each(work, tasks, sum(map(size_of, self.files))), strict=True)
         schemas: Counter[int] = Counter()
-        for number, own in groupby(parts, key=lambda part: part[0].file):
-            schemas += self.take(self.files[number], [part for _, part in own])
+        with closing(each(work, tasks, sum(map(size_of, self.files)))) as found:
+            parts = zip(tasks, found, strict=True)
+            for number, own in groupby(parts, key=lambda part: part[0].file):
+                schemas += self.take(self.files[number], [part for _, part in own])
         if len(schemas) > 1:
             told = ", ".join(f"{n} of schema {one}" for one, n in sorted(schemas.items()))
             first = str(self.files[0].parent)
@@ -172,13 +180,16 @@ class Logs:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        return self.db.execute(query).fetchall() if self.db is not None else []
+        return list(self.stream(query))
 
     def stream(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query, a few at a time."""
-        found = self.db.execute(query) if self.db is not None else None
-        while found is not None and (rows := found.fetchmany(FETCHED)):
-            yield from rows
+        if self.db is None or self.scratch is None:
+            return
+        with self.scratch.room():
+            found = self.db.execute(query)
+            while rows := found.fetchmany(FETCHED):
+                yield from rows
 
     def place(self, n: int) -> tuple[str, int]:
         """Return file and byte of an exchange."""
@@ -190,8 +201,9 @@ class Logs:
 
         types = {"int64": pa.int64(), "string": pa.string(), "names": pa.list_(pa.string())}
         arrays = {name: pa.array(values, types[kind]) for name, (values, kind) in columns.items()}
-        batch = pa.table(arrays)
-        if self.db is not None:
-            self.db.register("batch", batch)
+        if self.db is None or self.scratch is None:
+            return
+        with self.scratch.room():
+            self.db.register("batch", pa.table(arrays))
             self.db.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS FROM batch")
             self.db.unregister("batch")

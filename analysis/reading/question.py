@@ -146,17 +146,36 @@ def read_samples(row: dict[str, Any], metric: str, texts: list[str]) -> tuple[Sa
     scores = read_scores(row.get(metric), metric, len(texts))
     no_answer = row.get("filtered_resps") == [NO_MATCH]
     instructions = instructions_of_row(row)
+    answers = filtered_answers(row, len(scores))
     return tuple(
         from_score(
             index,
             score,
             texts[index] if index < len(texts) else None,
             records[index] if len(records) == len(scores) else None,
+            filtered=answers[index],
             no_answer=no_answer,
             instructions=instructions,
         )
         for index, score in enumerate(scores)
     )
+
+
+def filtered_answers(row: dict[str, Any], n: int) -> list[str | None]:
+    """Return the answer that a filter of lm-eval left of each of n completions.
+
+    None where nothing matched, and where the filter is "none", which leaves the whole completion.
+    """
+    left = row.get("filtered_resps")
+    if isinstance(left, list) and len(left) == 1 and isinstance(left[0], list):
+        left = left[0]
+    unfiltered = row.get("filter") in (None, "none")
+    if unfiltered or not isinstance(left, list) or len(left) != n:
+        return [None] * n
+    return [
+        shortened(one) if isinstance(one, str) and one.strip() and one != NO_MATCH else None
+        for one in left
+    ]
 
 
 def read_scores(values: Any, metric: str, n_texts: int) -> list[float | None]:
@@ -226,6 +245,10 @@ def check_record(record: SampleRecord) -> None:
         value = getattr(record, name)
         if not isinstance(value, str | None):
             raise ValueError(f"sample record's {name} must be text or null, got {value!r:.60}")
+    if not isinstance(record.details, dict | None):
+        raise ValueError(
+            f"sample record's details must be an object or null, got {record.details!r:.60}"
+        )
 
 
 def read_score(value: Any, metric: str) -> float | None:
@@ -260,9 +283,11 @@ def from_score(
     score: float | None,
     text: str | None,
     record: SampleRecord | None,
+    *,
+    filtered: str | None = None,
     **more: Any,
 ) -> Sample:
-    """Return the sample that a metric's value describes."""
+    """Return the sample that a metric's value describes; a record's answer goes first."""
     verdict: str | None = None
     if score is None:
         verdict = Verdict.GRADER_ERROR
@@ -275,7 +300,7 @@ def from_score(
         truncated=bool(record and record.truncated),
         text=None if text is None else measured(text, record),
         **more,
-        **told_by(record),
+        **({"answer": filtered} | told_by(record)),
     )
 
 

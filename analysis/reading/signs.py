@@ -1,7 +1,7 @@
 r"""What a completion's text shows of how it was made: loops, and the turns of a mind at work.
 
 Owns the rule for a loop and the phrases of each behaviour. Refuses to own sizes
-(`exchanges.measure`) and every average (`tables.behaviour`). Linear time on any text.
+(`measure`) and every average (`tables.behaviour`). Linear time on any text.
 
     >>> signs_of("Wait, let me check that again.", "4").n("verification")
     1

@@ -92,7 +92,9 @@ def size(value: float, sign: str = "") -> str:
         return f"{value:{sign},.0f}"
     if magnitude >= 1 or magnitude == 0:
         return f"{value:{sign}.1f}"
-    return f"{value:{sign}.2f}" if magnitude >= 0.01 else f"{value:{sign}.1e}"
+    if magnitude >= 0.01:
+        return f"{value:{sign}.2f}"
+    return f"{value:{sign}.4f}" if magnitude >= 0.0005 else f"{value:{sign}.1e}"
 
 
 def count(value: float) -> str:

@@ -34,7 +34,7 @@ SPECIAL: Final = {
     "<": r"$<$",
     ">": r"$>$",
     "|": r"$|$",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",  # \textquotedbl needs the T1 encoding
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
     "-": r"{-}",  # two of them are no dash

@@ -11,6 +11,7 @@ a table (its neighbours) and every number.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any, Final
@@ -69,20 +70,31 @@ def doubt_lines(report: Report) -> list[tuple[str, str]]:
 
     Of a kind that many tasks share the first are given in full, and the others by their tasks.
     """
-    kinds: dict[tuple[str, str], list[Doubt]] = {}
-    for doubt in report.doubts:
-        if doubt.severity in SEVERITY:
-            kinds.setdefault((doubt.severity, doubt.kind), []).append(doubt)
     lines = []
-    for (severity, kind), doubts in kinds.items():
-        mark, style = SEVERITY[severity]
-        in_full = doubts if len(doubts) <= MOST_OF_A_KIND else doubts[: MOST_OF_A_KIND - 1]
+    for in_full, more in by_kind(one for one in report.doubts if one.severity in SEVERITY):
+        mark, style = SEVERITY[in_full[0].severity]
         lines += [(f"{mark}: {told(doubt.task, doubt.text)}", style) for doubt in in_full]
-        if more := doubts[len(in_full) :]:
-            tasks = ", ".join(dict.fromkeys(doubt.task for doubt in more if doubt.task))
-            where = f" on {tasks}" if tasks else ""
-            lines.append((f"{mark}: {len(more)} more of {kind}{where}; --json has them", style))
+        if more:
+            lines.append((f"{mark}: {more_of_a_kind(more)}; --json has them", style))
     return lines
+
+
+def by_kind(doubts: Iterable[Doubt]) -> list[tuple[list[Doubt], list[Doubt]]]:
+    """Return the doubts of each kind: those that are given in full, and the others."""
+    kinds: dict[tuple[str, str], list[Doubt]] = {}
+    for doubt in doubts:
+        kinds.setdefault((doubt.severity, doubt.kind), []).append(doubt)
+    parts = []
+    for of_kind in kinds.values():
+        n_full = len(of_kind) if len(of_kind) <= MOST_OF_A_KIND else MOST_OF_A_KIND - 1
+        parts.append((of_kind[:n_full], of_kind[n_full:]))
+    return parts
+
+
+def more_of_a_kind(more: list[Doubt]) -> str:
+    """Name doubts of one kind by their tasks."""
+    tasks = ", ".join(dict.fromkeys(doubt.task for doubt in more if doubt.task))
+    return f"{len(more)} more of {more[0].kind}" + (f" on {tasks}" if tasks else "")
 
 
 def told(task: str, text: str) -> str:

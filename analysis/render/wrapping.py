@@ -15,7 +15,8 @@ from typing import Final
 from rich.cells import cell_len
 
 HANGING: Final = "  "
-BREAK: Final = re.compile(r"(?<=\w[_:/\-])(?<!\de-)(?=[^\s_:/\-])|(?<=\s)(?=\S)")
+JOINT: Final = re.compile(r"(?<=\w[_:/\-])(?<!\de-)(?=[^\s_:/\-])")
+BREAK: Final = re.compile(rf"{JOINT.pattern}|(?<=\s)(?=\S)")
 
 
 def longest(texts: Iterable[str]) -> int:

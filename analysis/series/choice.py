@@ -47,7 +47,8 @@ def choose(series: Series, task: str) -> Choice:
     """Choose by a task.
 
     Raises:
-        ValueError: no such task, a run without a step, or no step with a score to rely on.
+        ValueError: no such task, a run without a step, two runs of one step, or no step with a
+            score to rely on.
     """
     candidates = series.of(task, DEV)
     if not candidates:
@@ -56,6 +57,13 @@ def choose(series: Series, task: str) -> Choice:
     stepless = next((one.run for one in candidates if one.step is None), None)
     if stepless is not None:
         raise ValueError(f"cannot tell the step of run {stepless!r}; name it: STEP=RUN")
+    runs: dict[int | None, str] = {}
+    for one in candidates:
+        if runs.setdefault(one.step, one.run) != one.run:
+            raise ValueError(
+                f"runs {runs[one.step]!r} and {one.run!r} are both of step {one.step}; give the "
+                "runs of one training (in a CSV: a column `series`)"
+            )
     fit = sorted((one for one in candidates if one.unfit is None), key=lambda one: one.step or 0)
     left_out = tuple(f"{one.run}: {one.unfit}" for one in candidates if one.unfit is not None)
     if not fit:

@@ -37,7 +37,7 @@ def difference(baseline: Means, candidate: Means, rng: np.random.Generator) -> D
         return Difference(newcombe_difference(table), test.p, f"McNemar {test.rule}")
     moved = [b - a for a, b in couples]
     return Difference(
-        cluster.bootstrap_mean(moved, rng), cluster.sign_flip_p(moved, rng), SIGN_FLIP
+        cluster.bootstrap_difference(moved, rng), cluster.sign_flip_p(moved, rng), SIGN_FLIP
     )
 
 

@@ -63,7 +63,7 @@ def of_file(path: Path) -> list[Published]:
     """Read one file.
 
     Raises:
-        ValueError: as `read_published`. OSError.
+        ValueError: as `read_published`, or no row at all. OSError.
     """
     found = []
     for row in read_rows(path):
@@ -81,6 +81,8 @@ def of_file(path: Path) -> list[Published]:
                 source=row.settings.get("source", ""),
             )
         )
+    if not found:
+        raise ValueError(f"{path}: no row with a score; expected model,task,percent (or score)")
     return found
 
 

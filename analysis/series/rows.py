@@ -33,8 +33,12 @@ def read_rows(path: Path) -> list[Row]:
     """Read the lines of a CSV file.
 
     Raises:
-        ValueError: too large, not UTF-8, no header, or a missing column. OSError.
+        ValueError: no file, too large, not UTF-8, no header, a missing column, or shares where
+            percentages should be. OSError.
     """
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not there"
+        raise ValueError(f"{path}: expected a CSV file of scores, and it is {what}")
     if path.stat().st_size > LARGEST_BYTES:
         raise ValueError(f"{path}: larger than {LARGEST_BYTES} bytes, so no table of scores")
     try:
@@ -47,9 +51,13 @@ def read_rows(path: Path) -> list[Row]:
     except csv.Error as bad:
         raise ValueError(f"{path}:{reader.line_num}: not valid CSV ({bad})") from bad
     head = [name.strip().lower() for name in lines[0][1]] if lines else []
-    head = [NAMES.get(name, name) if NAMES.get(name) not in head else name for name in head]
+    for name, other in NAMES.items():
+        if name in head and other not in head:
+            head[head.index(name)] = other
     check_head(path, head)
-    return [row_of(f"{path}:{number}", head, line) for number, line in lines[1:]]
+    rows = [row_of(f"{path}:{number}", head, line) for number, line in lines[1:]]
+    refuse_shares(path, rows)
+    return rows
 
 
 def check_head(path: Path, head: list[str]) -> None:
@@ -59,13 +67,29 @@ def check_head(path: Path, head: list[str]) -> None:
         ValueError: it names what is missing and what is there.
     """
     have = ", ".join(head) or "nothing"
+    if len(head) == 1 and any(sign in have for sign in ";\t|"):
+        raise ValueError(f"{path}: its columns must be parted by commas, got {have!r:.80}")
     twice = next((name for name in head if name and head.count(name) > 1), None)
     if twice:
         raise ValueError(f"{path}: column {twice!r} stands twice")
-    if "task" not in head or not {"run", "step"} & {*head}:
+    if "task" not in head or not {"run", "step", "seed"} & {*head}:
         raise ValueError(f"{path}: needs the columns task and run (or step); it has {have}")
     if not {"score", "percent", "correct"} & {*head}:
         raise ValueError(f"{path}: needs a column score (0 to 1) or percent; it has {have}")
+
+
+def refuse_shares(path: Path, rows: list[Row]) -> None:
+    """Refuse a column `percent` that holds shares, which would pass for scores below 1%.
+
+    Raises:
+        ValueError: no percentage is above 1, and some are above 0.
+    """
+    largest = max((number(row, "percent") for row in rows if row.cells["percent"]), default=0.0)
+    if 0 < largest <= 1:
+        raise ValueError(
+            f"{path}: the largest percent is {largest:g}; shares go into a column `score`, and so "
+            f"do scores that are all below 1% (as {largest / 100:g})"
+        )
 
 
 def row_of(where: str, head: list[str], line: list[str]) -> Row:
@@ -92,7 +116,10 @@ def number(row: Row, name: str) -> float:
     except ValueError:
         found = math.nan
     if not math.isfinite(found):
-        raise ValueError(f"{row.where}: {name} must be a number, got {row.cells[name]!r:.60}")
+        raise ValueError(
+            f"{row.where}: {name} must be a number, got {row.cells[name]!r:.60}; write it as 82.6, "
+            "and leave the cell empty where there is none"
+        )
     return found
 
 

@@ -109,7 +109,7 @@ def score_of(row: Row) -> Score | None:
     step, n_docs = count(row, "step"), count(row, "n_docs")
     cut = count(row, "truncated")
     return Score(
-        run=cells["run"] or (f"step-{step}" if step is not None else BASELINES[0]),
+        run=run_of(row),
         task=cells["task"],
         value=value,
         estimate=estimate(value, n, n_docs),
@@ -121,6 +121,14 @@ def score_of(row: Row) -> Score | None:
         words=number(row, "words") if cells["words"] else None,
         unfit=unfit_share(n_errors, n_all) if n_all is not None else None,
     )
+
+
+def run_of(row: Row) -> str:
+    """Return the name of a row's run: its own, else its step or seed, else that of a baseline."""
+    if row.cells["run"]:
+        return row.cells["run"]
+    named = (f"{name}-{row.cells[name]}" for name in ("step", "seed") if row.cells[name])
+    return next(named, BASELINES[0])
 
 
 def value_of(row: Row, correct: int | None, n: int | None) -> Fraction | None:
@@ -137,7 +145,13 @@ def value_of(row: Row, correct: int | None, n: int | None) -> Fraction | None:
         if not 0 <= found <= top:
             hint = "; a percentage goes into a column `percent`" if top == 1 else ""
             raise ValueError(f"{row.where}: {name} must lie in 0..{top}, got {found:g}{hint}")
-        given = Fraction(found).limit_denominator(FINEST) / top
+        share = Fraction(found).limit_denominator(FINEST) / top
+        if given is not None and abs(float(share - given)) > ROUNDED:
+            raise ValueError(
+                f"{row.where}: score is {row.cells['score']} and percent {row.cells['percent']}; "
+                "give one of them"
+            )
+        given = share
     if correct is None or not n:
         return given
     if correct > n:
@@ -181,7 +195,10 @@ def refuse_twice(path: Path, scores: Iterable[Score]) -> None:
         key = (score.run, score.task, score.part)
         if key in seen:
             part = f", part {score.part}" if score.part else ""
-            raise ValueError(f"{path}: run {score.run!r} has two rows of {score.task!r}{part}")
+            raise ValueError(
+                f"{path}: run {score.run!r} has two rows of {score.task!r}{part}; keep one, or "
+                "name the runs apart (several sweeps in a file: a column `series`)"
+            )
         seen.add(key)
 
 
@@ -225,6 +242,5 @@ def confounds(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         for name, value in row.settings.items():
             if value:
-                run = row.cells["run"] or f"step-{row.cells['step']}"
-                values.setdefault(name, {}).setdefault(run, value)
+                values.setdefault(name, {}).setdefault(run_of(row), value)
     return differences_of(values)

@@ -101,7 +101,7 @@ def interval_of_means(
         if len(array) < 2:
             return Estimate(value, method=method, reason="one question: no interval")
         if not any(spread_of(column) for column in array.T):
-            return Estimate(value, value, value, method=method, reason="all questions alike")
+            return Estimate(value, method=method, reason="all questions alike: no interval")
         without = np.asarray(function((array.mean(axis=0) * len(array) - array) / (len(array) - 1)))
         if len(array) > LARGEST_N and not few(len(np.unique(array, axis=0)), len(array)):
             limits = normal_limits(value, without)

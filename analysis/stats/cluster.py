@@ -21,15 +21,18 @@ from scipy import stats
 
 from analysis.estimate import NAN, Estimate, undefined
 from analysis.stats.bootstrap import BCA, N_RESAMPLES, checked, interval_of_means, spread_of
-from analysis.stats.paired import SMALLEST_P
-from analysis.stats.power import Z_ALPHA, Z_POWER
-from analysis.stats.proportions import LEVEL, name_at
+from analysis.stats.paired import ALPHA, SMALLEST_P
+from analysis.stats.power import FEWEST, Z_ALPHA, Z_POWER
+from analysis.stats.proportions import LEVEL, clopper_pearson, name_at
 
 LARGEST_K = 1_000  # samples a question whose means are taken for fractions
 LATTICE_WORK = 300_000_000  # steps of the exact distribution: about a second
 EXACT_UP_TO = 13  # non-zero differences: 2**13 sign patterns are fewer than the resamples
 SIGNS_AT_ONCE = 4_000_000  # signs held at once, so that memory does not grow with the questions
 ROUNDING = 1e-12  # sums this near to the observed one, as a share of the largest, are equal to it
+FEW_DIFFER = 50  # questions; where fewer differ, BCa is widened to t
+BOUNDED = "exact bound by the questions that differ (fewer than 6)"
+WIDENED = "no shorter than t"
 CLUSTERED = "mean, clustered standard error, t"
 
 Floats = NDArray[np.float64]
@@ -107,6 +110,49 @@ def bootstrap_mean(values: Values, rng: np.random.Generator, method: str = BCA) 
     return interval_of_means(as_floats(values)[:, None], lambda means: means[..., 0], rng, method)
 
 
+def bootstrap_difference(differences: Values, rng: np.random.Generator) -> Estimate:
+    """Return the mean of score differences, each within [-1, 1], with its 95% interval.
+
+    BCa, which is too short where few questions differ: it covers 81% to 93% then, and may exclude 0
+    on the word of one question (simulations in docs/statistics.md). Below 50 questions that differ
+    it is drawn out to Student's t; below 6 the bound of `share_bounds` stands in.
+    Source: Efron 1987 (BCa); Student 1908; Clopper and Pearson 1934. The rule is this suite's own.
+
+    Raises:
+        ValueError: no questions, or a difference that is not finite.
+    """
+    array = as_floats(differences)
+    n_differ = np.count_nonzero(array)
+    if array.size > 1 and n_differ < FEWEST:
+        low, high = share_bounds(array, LEVEL)
+        return Estimate(float(array.mean()), low, high, BOUNDED)
+    found = bootstrap_mean(array, rng)
+    if math.isnan(found.low) or n_differ >= FEW_DIFFER:
+        return found
+    error = spread_of(array) / math.sqrt(array.size)
+    half = float(stats.t.isf((1 - LEVEL) / 2, array.size - 1)) * error
+    low = max(min(found.low, found.value - half), -1.0)
+    high = min(max(found.high, found.value + half), 1.0)
+    return Estimate(found.value, low, high, f"{found.method}, {WIDENED}", found.reason)
+
+
+def share_bounds(differences: Values, level: float) -> tuple[float, float]:
+    """Return between which values the true mean difference lies, if no question loses more than 1.
+
+    A mean loss is at most the chance that a question loses anything, and a gain likewise:
+    Clopper-Pearson's limits of both, exact and too wide rather than too short.
+
+    Raises:
+        ValueError: no questions, or a difference outside [-1, 1].
+    """
+    array = as_floats(differences)
+    if np.abs(array).max() > 1.0:
+        raise ValueError(f"differences of scores lie in [-1, 1], got {array.min()}..{array.max()}")
+    lost, won = (int(np.count_nonzero(sign * array > 0.0)) for sign in (-1, 1))
+    below, above = (clopper_pearson(count, array.size, level)[1] for count in (lost, won))
+    return -below, above
+
+
 def clustered_se(values: Values, clusters: Sequence[Hashable]) -> float:
     """Return the standard error of the mean of values that come in clusters; NaN for one cluster.
 
@@ -130,8 +176,15 @@ def clustered_se(values: Values, clusters: Sequence[Hashable]) -> float:
     return math.sqrt(n_clusters / (n_clusters - 1) * float(sums @ sums)) / array.size
 
 
-def clustered_mean(values: Values, clusters: Sequence[Hashable], level: float = LEVEL) -> Estimate:
+def clustered_mean(
+    values: Values,
+    clusters: Sequence[Hashable],
+    level: float = LEVEL,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
     """Return the mean with its interval from the clustered standard error, t with G - 1 degrees.
+
+    `bounds`: what a mean cannot leave, [0, 1] for scores; the interval ends there.
 
     Raises:
         ValueError: no values, or clusters of another number.
@@ -140,14 +193,18 @@ def clustered_mean(values: Values, clusters: Sequence[Hashable], level: float = 
     mean, method = float(as_floats(values).mean()), name_at(CLUSTERED, level)
     if math.isnan(error):
         return Estimate(mean, method=method, reason="one cluster: no interval")
+    if error <= ROUNDING:
+        return Estimate(mean, method=method, reason="no spread among the clusters: no interval")
     half = float(stats.t.isf((1 - level) / 2, len(set(clusters)) - 1)) * error
-    return Estimate(mean, mean - half, mean + half, method=method)
+    low, high = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+    return Estimate(mean, low, high, method=method)
 
 
 def detectable_mean_difference(differences: Values) -> Estimate:
     """Return the smallest true mean difference shown with 80% power, from the observed spread.
 
-    (z_0.975 + z_0.8) sd / sqrt(n). Source: Miller 2024, arXiv:2411.00640, section 5, paired.
+    (z_0.975 + z_0.8) sd / sqrt(n); below 6 questions no sign flips reach 5%.
+    Source: Miller 2024, arXiv:2411.00640, section 5, paired.
 
     Raises:
         ValueError: no questions.
@@ -156,10 +213,30 @@ def detectable_mean_difference(differences: Values) -> Estimate:
     method = "mean of question differences, two-sided 5%, power 80%"
     if array.size < 2:
         return undefined("one question: its spread is unknown", method)
+    if 2.0 * 0.5**array.size > ALPHA:
+        return undefined(f"n={array.size} is too small to show any difference", method)
     spread = spread_of(array)
     if spread == 0.0:
         return undefined("all question differences are alike: their spread is unknown", method)
     return Estimate((Z_ALPHA + Z_POWER) * spread / math.sqrt(array.size), method=method)
+
+
+def power_of_mean(differences: Values, difference: float) -> Estimate:
+    """Return the chance to show a true mean difference, in its own direction, by this spread.
+
+    Phi(difference sqrt(n) / sd - z_0.975), the inverse of `detectable_mean_difference`.
+    Source: Miller 2024, arXiv:2411.00640, section 5, paired.
+
+    Raises:
+        ValueError: no questions.
+    """
+    array = as_floats(differences)
+    detectable = detectable_mean_difference(array)
+    method = "mean of question differences, two-sided 5%"
+    if not detectable.defined:
+        return undefined(str(detectable.reason), method)
+    reached = (Z_ALPHA + Z_POWER) * abs(difference) / detectable.value - Z_ALPHA
+    return Estimate(float(stats.norm.cdf(reached)), method=method)
 
 
 def as_floats(values: Values) -> Floats:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from analysis.estimate import Estimate, undefined
-from analysis.stats.bootstrap import resampled_means
+from analysis.stats.bootstrap import resampled_means, spread_of
 from analysis.stats.cluster import Floats, as_floats
 from analysis.stats.power import Z_ALPHA
 
@@ -73,6 +73,8 @@ def of_means(
             return undefined("a denominator is 0", BOOTSTRAP)
         if n < 2:
             return Estimate(value, method=BOOTSTRAP, reason="one question: no interval")
+        if not any(spread_of(column) for column in table):
+            return Estimate(value, method=BOOTSTRAP, reason="all questions alike: no interval")
         if n > MOST_RESAMPLED:
             return by_delta(table, function, value)
         values = np.asarray(function(*resampled_means(table.T, rng).T))

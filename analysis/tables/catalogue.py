@@ -74,6 +74,7 @@ PAIR: tuple[Entry, ...] = (
         "tests:intervals",
         "Every interval of scores and differences.",
         "Methods that disagree about 0 say that the sample is too small to tell.",
+        takes=("by",),
     ),
     Entry(
         "equivalence",

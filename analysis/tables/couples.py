@@ -110,7 +110,7 @@ def paired_figures(
         len(base),
         cluster.bootstrap_mean(base, rng),
         cluster.bootstrap_mean(cand, rng),
-        cluster.bootstrap_mean(differences, rng),
+        cluster.bootstrap_difference(differences, rng),
         None,
         cluster.sign_flip_p(differences, rng),
     )

@@ -8,6 +8,7 @@ Owns which figures stand in these tables. Refuses to own what they are made of (
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from itertools import compress
 
 import numpy as np
@@ -33,8 +34,8 @@ def curves(series: Series) -> list[Table]:
 def measured(series: Series, task: str) -> list[Score]:
     """Return the scores of a task that have a step, on the questions that most of them have."""
     found = [one for one in series.of(task) if one.step is not None]
-    parts = [one.part for one in found]
-    return [one for one in found if one.part == max(parts, key=parts.count)]
+    most = Counter(one.part for one in found).most_common(1)
+    return [one for one in found if one.part == most[0][0]]
 
 
 def scores(series: Series) -> Table:

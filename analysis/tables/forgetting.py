@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from analysis.compare import (
+    ALPHA,
     HIGHER,
     LOWER,
     NO_CLAIM,
@@ -24,6 +25,7 @@ from analysis.estimate import NAN, Estimate
 from analysis.render.cells import text
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.table import Cell, Column, Kind, Table
+from analysis.verdict import gain_of
 
 COLUMNS = (
     Column("task", "task"),
@@ -75,14 +77,6 @@ def sort_key(gain: Estimate) -> float:
     return gain.value if gain.defined else math.inf
 
 
-def gain_of(task: TaskComparison) -> Estimate:
-    """Return the difference, positive where the candidate is better."""
-    if not task.lower_is_better:
-        return task.difference
-    one = task.difference
-    return Estimate(0.0 - one.value, 0.0 - one.high, 0.0 - one.low, one.method, one.reason)
-
-
 def not_excluded(gain: Estimate) -> float:
     """Return the largest loss within the interval, 0 where it lies above 0."""
     return NAN if math.isnan(gain.low) else max(0.0 - gain.low, 0.0)
@@ -99,6 +93,8 @@ def says(task: TaskComparison, gain: Estimate) -> str:
         return f"loss shown, up to {reach} points" if worse else "gain shown"
     if math.isnan(largest):
         return "cannot exclude any loss: no interval"
-    if largest == 0.0:
+    if largest == 0.0 and task.test.p < ALPHA:
         return "a loss is excluded, taken alone"
+    if largest == 0.0:
+        return "no loss within the interval, but the test does not exclude one"
     return f"cannot exclude a loss of {reach} points"

@@ -41,8 +41,16 @@ def published(
     """Return a run's scores beside published ones: those of the same model first.
 
     `comparison` is the run with itself; `model` keeps the published models that hold it.
+
+    Raises:
+        ValueError: no published model holds it.
     """
     wanted = [one for one in known if model is None or plain(model) in plain(one.model)]
+    if not wanted:
+        have = ", ".join(dict.fromkeys(one.model for one in known))
+        raise ValueError(
+            f"--model {model!r}: no published model's name holds that; there are {have}"
+        )
     names = [comparison.candidate_model or "", comparison.candidate]
     rows: list[tuple[Cell, ...]] = []
     p_values: list[float] = []

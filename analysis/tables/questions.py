@@ -186,7 +186,7 @@ def tally(told: list[str]) -> str:
 def answers(question: Question, arm: int) -> str | None:
     """Return the answer of a sample, or each distinct one with how often it was given."""
     told = [item.answer for item in question.items(arm)]
-    known = [one for one in told if one is not None]
+    known = [one.strip() for one in told if one is not None]
     if len(told) == 1 or not known:
         return short(told[0])
     counts = {one: known.count(one) for one in dict.fromkeys(known)}

@@ -141,5 +141,5 @@ def figures(
         return (0, nothing, nothing, nothing, NAN)
     means = [cluster.bootstrap_mean(arm[known], rng) for arm in (base, cand)]
     differences = (cand - base)[known]
-    difference = cluster.bootstrap_mean(differences, rng)
+    difference = cluster.bootstrap_difference(differences, rng)
     return (int(known.sum()), *means, difference, cluster.sign_flip_p(differences, rng))

@@ -97,16 +97,17 @@ def mean_of(scores: list[Estimate]) -> Estimate:
 def scorecard_foot(comparison: Comparison) -> str:
     """Say how the numbers were made."""
     single = any(task.agreement is not None for task in comparison.tasks)
-    repeated = any(task.agreement is None for task in comparison.tasks)
+    repeated = any(task.agreement is None and task.n_pairs for task in comparison.tasks)
     foot = "Score in %, difference in points, candidate - baseline, 95% intervals. "
     if single:
         foot += "Wilson; difference: Newcombe, paired; p: McNemar. "
     if repeated:
-        foot += "Repeated or part scores: question bootstrap; p: paired sign-flip permutation. "
+        foot += "Repeated or part scores: question bootstrap (where few differ no shorter than t); "
+        foot += "p: paired sign-flip permutation. "
     if len(comparison.tasks) > 1:
         foot += f"p: Holm over {len(comparison.tasks)} tasks. "
-        foot += f"{MEAN.capitalize()}: stratified question bootstrap and sign-flip permutation, "
-        foot += "its p a test of its own. "
+        foot += f"{MEAN.capitalize()}: the tasks' intervals joined (MOVER), stratified sign-flip "
+        foot += "permutation, its p a test of its own. "
     return foot + "Detectable: smallest difference shown with 80% power."
 
 

@@ -93,7 +93,9 @@ def against(series: Series, found: list[Score]) -> tuple[Estimate, float, str]:
     items = matrix_of(series, found)
     if items is not None and len(items[0]) > 1 and len(found) > 1:
         tested = estimators.paired_over_seeds(*items, rng_of(series, found[0].task))
-        return tested.difference, tested.p, tested.difference.method
+        n, method = len(items[0]), tested.difference.method
+        fewer = n < max(one.n_docs or n for one in found)
+        return tested.difference, tested.p, f"{method}; the {n} shared ones" if fewer else method
     plain = estimators.against_baseline([float(one.value) for one in found], float(base.value))
     return plain.difference, plain.p, plain.difference.method
 
@@ -102,12 +104,14 @@ def notes_of(series: Series) -> tuple[str, ...]:
     """Return what to know: few runs, a baseline taken as known, and what the series tells."""
     n_runs = len(series.runs)
     told = list(series.notes)
-    if n_runs < FEW:
-        told.append(f"{n_runs} runs: the sd itself is known within a factor of two at best")
+    if n_runs == 1:
+        told.append("one run: no spread and no test; `distill-report compare` compares two arms")
+    elif n_runs < FEW:
+        told.append(f"{n_runs} runs: the true sd may be over three times the one shown (95%)")
     if not series.comparisons:
         told.append(
             "only scores are given: the baseline is taken as known, and the chance of the "
-            "questions, which is the larger part, is in no p and no interval"
+            "questions, mostly the larger part, is in no p and no interval"
         )
     return tuple(told)
 
@@ -140,7 +144,8 @@ def variance(series: Series) -> Table:
         rows,
         foot=(
             "mean: with the bootstrap interval over runs. By questions: had others been drawn; by "
-            "chance: the same questions run again (law of total variance). sd of runs above sd by "
-            "chance means that seeds move whole runs."
+            "chance: the same questions run again (law of total variance). sd of runs far above sd "
+            "by chance: seeds move whole runs. By luck alone it is up to 1.7 times that with 3 "
+            "runs, 1.5 times with 5 (95%)."
         ),
     )

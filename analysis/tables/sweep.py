@@ -7,8 +7,6 @@ Owns which figures stand in these tables. Refuses to own the rule of the choice 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from analysis.estimate import NAN, Estimate, undefined
 from analysis.series.choice import Choice, choose
 from analysis.series.form import HELD_OUT, Difference, Score, Series
@@ -43,12 +41,13 @@ def grid(series: Series, choice: Choice) -> Table:
     steps = list(dict.fromkeys((one.step, one.run) for one in series.scores if in_dev(one)))
     steps.sort(key=lambda one: (one[0] is None, one[0] or 0))
     names = dict.fromkeys(one.run for one in series.baseline if in_dev(one))
+    found = {(one.run, one.task): float(one.value)
+             for one in (*series.scores, *series.baseline) if in_dev(one)}  # fmt: skip
     rows: list[tuple[Cell, ...]] = [
-        (None, name, *(value_at(series.baseline, name, one) for one in tasks), None, None)
-        for name in names
+        (None, name, *(found.get((name, one)) for one in tasks), None, None) for name in names
     ]
     for step, run in steps:
-        values = [value_at(series.scores, run, one) for one in tasks]
+        values = [found.get((run, one)) for one in tasks]
         rows.append((step, run, *values, run == choice.best.run, choice.shares.get(run)))
     columns = (
         Column("step", "step", Kind.COUNT),
@@ -75,12 +74,6 @@ def in_dev(score: Score) -> bool:
     return score.part != HELD_OUT
 
 
-def value_at(scores: Sequence[Score], run: str, task: str) -> float | None:
-    """Return a run's score in a task on the questions that choose, None where there is none."""
-    found = (one for one in scores if (one.run, one.task) == (run, task) and in_dev(one))
-    return next((float(one.value) for one in found), None)
-
-
 def deltas(series: Series, choice: Choice) -> Table:
     """Return the best step against the baseline in every task: on held-out questions if it can."""
     rows: list[tuple[Cell, ...]] = []
@@ -96,10 +89,10 @@ def deltas(series: Series, choice: Choice) -> Table:
     adjusted = multiplicity.holm([row[6] for row in rows])  # type: ignore[misc]
     rows = [(*row[:7], p, *row[8:]) for row, p in zip(rows, adjusted, strict=True)]
     notes = unlike(series, choice)
-    if any(row[9] for row in rows):
+    if any(row[9] for row in rows) and len(choice.candidates) > 1:
         notes.append(
             f"{choice.best.task} selected this step on these questions: its score and its "
-            "difference are too good by the optimism of the table below"
+            "difference are too good by the optimism of the table below, and its p is too small"
         )
     if not any(row[3] is not None for row in rows):
         notes.append("no baseline: no difference can be shown")
@@ -205,6 +198,8 @@ def worth(series: Series, choice: Choice) -> Table:
 def warnings(series: Series, choice: Choice, held_out: bool) -> list[str]:
     """Say what the choice does to the score, and how firm it is."""
     best = choice.best
+    if len(choice.candidates) == 1:
+        return ["one step: nothing was chosen"]
     told = [
         f"winner's curse: the best of {len(choice.candidates)} steps was taken by the questions "
         f"that score it, so its {best.task} score is too good by {size_of(choice)}"

@@ -61,8 +61,9 @@ EQUIVALENCE = (
     Column("holm_p", "Holm p", Kind.P),
     Column("equivalent", "equivalent", Kind.FLAG),
     Column("not_worse_p", "not worse: p", Kind.P),
+    Column("power", "power", Kind.PERCENT),
     Column("detectable", "detectable", Kind.PERCENT),
-    Column("needed_n", "needed n", Kind.NUMBER),
+    Column("needed_n", "needed n", Kind.COUNT),
 )
 
 
@@ -125,19 +126,28 @@ def significance_foot(comparison: Comparison) -> str:
 
 
 def intervals(comparison: Comparison, options: TableOptions) -> Table:
-    """Return every interval of the scores, their difference and the odds, a method a line."""
-    del options
+    """Return every interval of the scores, their difference and the odds, a method a line.
+
+    Raises:
+        ValueError: a tag is asked for that no doc has.
+    """
     rows: list[tuple[Cell, ...]] = []
+    tags = {tag for item in comparison.items for tag in item.tags} if options.by else set()
+    if lacking := [tag for tag in options.by if tag not in tags]:
+        have = ", ".join(sorted(tags)) or "no groups at all"
+        raise ValueError(f"no doc tells its {', '.join(lacking)}; the docs have {have} (--by)")
     for task, couples in by_task(comparison).items():
         graded = scored(couples)
         figures = next(one for one in comparison.tasks if one.task == task)
         if not graded:
             rows.append((task, "none", *[undefined(NO_COUPLE)] * 3, None))
-        elif figures.agreement is not None:
+            continue
+        if figures.agreement is not None:
             rows += single_intervals(task, figures.agreement, figures)
         else:
             rng = generator(comparison, task, number_of("intervals"))
             rows += repeated_intervals(task, graded, figures, rng)
+        rows += (clustered(task, graded, tag) for tag in options.by)
     return Table(
         "intervals",
         "Intervals",
@@ -145,9 +155,28 @@ def intervals(comparison: Comparison, options: TableOptions) -> Table:
         rows,
         foot=(
             "95%, over the questions graded in both arms; scores in %, difference in points. Odds "
-            "ratio: questions that only the candidate solved over those that only the baseline did."
+            "ratio: questions that only the candidate solved over those that only the baseline "
+            "did. Clustered by a tag (--by): Student's t with standard errors that let the "
+            "questions of one group be alike, as those on one passage are."
         ),
     )
+
+
+def clustered(task: str, graded: list[Couple], tag: str) -> tuple[Cell, ...]:
+    """Return the intervals that let the questions of one group be alike, "" for single ones.
+
+    A question without the tag is a group of its own.
+    """
+    groups = {base.doc_id: base.tags.get(tag) or ("alone", base.doc_id) for base, _ in graded}
+    base, cand = (question_means(graded, arm) for arm in (0, 1))
+    differences = [b - a for a, b in zip(base, cand, strict=True)]
+    clusters = list(groups.values() if tag else groups)
+    score, gain = (0.0, 1.0), (-1.0, 1.0)
+    found = [
+        cluster.clustered_mean(one, clusters, bounds=bounds)
+        for one, bounds in ((base, score), (cand, score), (differences, gain))
+    ]
+    return (task, f"t, clustered by {tag or 'question'}", *found, None)
 
 
 def single_intervals(
@@ -172,16 +201,9 @@ def repeated_intervals(
 ) -> Iterator[tuple[Cell, ...]]:
     """Yield the intervals of repeated or part scores."""
     base, cand = (question_means(graded, arm) for arm in (0, 1))
-    differences = [b - a for a, b in zip(base, cand, strict=True)]
     boot = [cluster.bootstrap_mean(means, rng) for means in (base, cand)]
     yield (task, "question bootstrap", *boot, figures.difference, None)
-    doc_ids = [one.doc_id for one, _ in graded]
-    clustered = [
-        cluster.clustered_mean([couple[arm].score or 0.0 for couple in graded], doc_ids)
-        for arm in (0, 1)
-    ]
-    normal = paired.wald_difference(differences)
-    yield (task, "normal, clustered by question", *clustered, normal, None)
+    yield clustered(task, graded, "")
 
 
 def equivalence(comparison: Comparison, options: TableOptions) -> Table:
@@ -194,7 +216,9 @@ def equivalence(comparison: Comparison, options: TableOptions) -> Table:
     found = [shown_within(task, couples[task.task], options.margin) for task in comparison.tasks]
     holm = multiplicity.holm([NAN if one is None else one.p for one in found])
     rows = [
-        equivalence_row(task, one, p, options.margin)
+        nothing_row(task, options.margin)
+        if one is None
+        else equivalence_row(task, one, p, power_at(task, couples[task.task], options.margin))
         for task, one, p in zip(comparison.tasks, found, holm, strict=True)
     ]
     n_tests = sum(one is not None and one.p == one.p for one in found)
@@ -210,8 +234,10 @@ def equivalence(comparison: Comparison, options: TableOptions) -> Table:
             f"{methods or 'No test'}: equivalent where the difference is shown to lie within the "
             "margin either way, not worse where a loss of the margin is excluded (5%, 90% "
             "interval). Choose the margin (--margin) before you see the data. Detectable: smallest "
-            "difference shown with 80% power by this n; needed n: questions that would show the "
-            "difference found. "
+            "difference shown with 80% power by this n; power: that of showing a difference of the "
+            "margin (McNemar's exact test; several samples or part scores: z); needed n: questions "
+            "that show the difference found with 80% power. Both p are of one-sided tests"
+            + (", the second one unadjusted. " if n_tests > 1 else ". ")
             + (f"Equivalent: by Holm's p, over {n_tests} tasks. " if n_tests > 1 else "")
             + ("Where lower is better the difference is turned round." if turned else "")
         ).strip(),
@@ -235,26 +261,48 @@ def shown_within(
     return equivalences.tost_means(differences, margin)
 
 
+def power_at(task: TaskComparison, couples: list[Couple], margin: float) -> Estimate:
+    """Return the chance that these questions show a true difference of the margin.
+
+    The discordance is the observed one, or the margin where that is larger.
+    """
+    if task.agreement is None:
+        base, cand = (question_means(scored(couples), arm) for arm in (0, 1))
+        return cluster.power_of_mean([b - a for a, b in zip(base, cand, strict=True)], margin)
+    n = task.agreement.n
+    if n > power.LARGEST_EXACT_N:
+        return undefined(f"not computed above {power.LARGEST_EXACT_N:,} questions")
+    discordance = max(task.agreement.n_discordant / n, margin)
+    return Estimate(power.exact_power(margin, discordance, n), method="McNemar exact")
+
+
+def nothing_row(task: TaskComparison, margin: float) -> tuple[Cell, ...]:
+    """Return the row of a task of which no question was graded in both arms."""
+    nothing = undefined(NO_COUPLE)
+    return (task.task, 0, nothing, margin, NAN, NAN, None, NAN, nothing, nothing, nothing)
+
+
 def equivalence_row(
-    task: TaskComparison, found: equivalences.Equivalence | None, holm_p: float, margin: float
+    task: TaskComparison,
+    found: equivalences.Equivalence,
+    holm_p: float,
+    power_at_margin: Estimate,
 ) -> tuple[Cell, ...]:
     """Return the row of a task."""
-    if found is None:
-        nothing = undefined(NO_COUPLE)
-        return (task.task, 0, nothing, margin, NAN, NAN, None, NAN, nothing, nothing)
     value = -task.difference.value if task.lower_is_better else task.difference.value
     difference = Estimate(value, found.low90, found.high90, found.method, found.reason)
     equivalent = None if holm_p != holm_p else holm_p < paired.ALPHA
     needed = needed_n(task)
     tested = (found.p, holm_p, equivalent, found.p_noninferior)
-    return (task.task, task.n_pairs, difference, margin, *tested, task.detectable, needed)
+    shows = (power_at_margin, task.detectable, needed)
+    return (task.task, task.n_pairs, difference, found.margin, *tested, *shows)
 
 
 def needed_n(task: TaskComparison) -> Estimate:
     """Return how many questions would show the difference that was found, with 80% power.
 
     Repeated or part scores: n (detectable / difference)^2, which is (z_0.975 + z_0.8)^2 times the
-    variance of the question differences over the squared difference.
+    variance of the question differences over the squared difference; rounded up, and at least 6.
     Source: Connor 1987 through `stats.power`; Miller 2024, arXiv:2411.00640, section 5.
     """
     if task.agreement is not None:
@@ -263,4 +311,5 @@ def needed_n(task: TaskComparison) -> Estimate:
     if not task.detectable.defined or task.difference.value == 0.0:
         return undefined("no difference whose size a number of questions could show")
     times = (task.detectable.value / task.difference.value) ** 2
-    return Estimate(float(math.ceil(task.n_pairs * times)), method=task.detectable.method)
+    n = max(math.ceil(task.n_pairs * times - 1e-9), power.FEWEST)
+    return Estimate(float(n), method=task.detectable.method)

@@ -53,6 +53,7 @@ def bounds(comparison: Comparison, options: TableOptions) -> Table:
     del options
     rows: list[tuple[Cell, ...]] = []
     notes: list[str] = []
+    whole: list[str] = []  # tasks of which no completion was cut off
     for task, couples in by_task(comparison).items():
         if all(item.truncated is None for couple in couples for item in couple):
             continue
@@ -61,7 +62,12 @@ def bounds(comparison: Comparison, options: TableOptions) -> Table:
         for case, one in made.items():
             scores = (one.baseline, one.candidate, one.difference)
             rows.append((task, case, one.n, *scores, one.p))
-        notes.append(f"{task}: {said(made) if cut else 'nothing was cut off in either arm.'}")
+        if cut:
+            notes.append(f"{task}: {said(made)}")
+        else:
+            whole.append(task)
+    if whole:
+        notes.append(f"{', '.join(whole)}: nothing was cut off in either arm.")
     return Table(
         "truncation",
         "Truncation bounds",
@@ -88,11 +94,13 @@ def figures_of_cases(
         return
     for case, kept in ((COMPLETED, completed), (ANSWERED, answered)):
         yield case, paired_figures([one for one in couples if all(map(kept, one))], rng)
+    lower = any(one.task == task and one.lower_is_better for one in comparison.tasks)
+    right, wrong = (0.0, 1.0) if lower else (1.0, 0.0)
     for case, values in (
-        (ALL_WRONG, (0.0, 0.0)),
-        (ALL_RIGHT, (1.0, 1.0)),
-        (WORST, (1.0, 0.0)),
-        (BEST, (0.0, 1.0)),
+        (ALL_WRONG, (wrong, wrong)),
+        (ALL_RIGHT, (right, right)),
+        (WORST, (right, wrong)),
+        (BEST, (wrong, right)),
     ):
         yield case, paired_figures(couples, rng, counted_as(*values))
 
@@ -121,9 +129,11 @@ def counted_as(baseline: float, candidate: float) -> Score:
 
 def said(made: dict[str, PairedFigures]) -> str:
     """Say between which values the difference lies, whatever the cut-off samples hide."""
-    low, high = (text(made[case].difference.value, Kind.POINTS) for case in (WORST, BEST))
+    ends = sorted(made[case].difference.value for case in (WORST, BEST))
+    low, high = (text(one, Kind.POINTS) for one in ends)
     return (
-        f"whatever the cut-off samples would have been: the difference is {low} to {high} points."
+        f"whatever the cut-off samples would have been: the difference is {low} to {high} points, "
+        "give or take the intervals of these two cases."
     )
 
 

@@ -102,17 +102,20 @@ def written(comparison: Comparison) -> list[Written]:
 
 def unknown_notes(tasks: Sequence[Written], names: Sequence[str] = NAMES) -> tuple[str, ...]:
     """Say which sizes no file of either arm tells."""
-    notes = []
+    unknown: dict[tuple[str, ...], list[str]] = {}  # sizes by the tasks that lack them
     for name in names:
-        without = [
+        without = tuple(
             task.task
             for task in tasks
             for figure in task.figures
             if figure.name == name and not figure.baseline_known and not figure.candidate_known
-        ]
+        )
         if without:
-            notes.append(f"{name}: unknown in both arms of {', '.join(without)} (--log may tell).")
-    return tuple(notes)
+            unknown.setdefault(without, []).append(name)
+    return tuple(
+        f"{', '.join(sizes)}: unknown in both arms of {', '.join(without)} (--log may tell)."
+        for without, sizes in unknown.items()
+    )
 
 
 def volume(comparison: Comparison, options: TableOptions) -> Table:

@@ -223,8 +223,9 @@ def test_a_csv_folder_holds_every_table_and_the_items_that_they_come_from(
         assert float(row[arm]) == pytest.approx(sum(scores) / len(scores))
 
 
-@pytest.mark.parametrize("target", ["-", "one.csv"])
+@pytest.mark.parametrize("target", ["-", "one.csv", "a_file"])
 def test_a_report_is_no_single_csv(arms: tuple[Path, Path], tmp_path: Path, target: str) -> None:
+    (tmp_path / "a_file").touch()
     result = invoke(*arms, "--csv", target if target == "-" else tmp_path / target)
     assert result.exit_code == 2
     assert "distill-report scorecard" in result.stderr
@@ -247,7 +248,7 @@ def test_a_number_that_does_not_exist_is_null_with_a_reason(tmp_path: Path) -> N
     assert task["test"]["mid_p"] is None
     assert "McNemar" in task["test"]["reason"]
     assert task["detectable"]["value"] is None
-    assert "spread" in task["detectable"]["reason"]
+    assert "too small to show" in task["detectable"]["reason"]
 
 
 def test_a_refusal_exits_with_2_and_names_both_values(tmp_path: Path) -> None:
@@ -271,9 +272,18 @@ def test_bad_input_is_one_line_and_debug_shows_where_it_arose(tmp_path: Path) ->
 
 
 def test_a_file_that_cannot_be_written_is_one_line(arms: tuple[Path, Path]) -> None:
-    result = run("scorecard", *arms, "--json", arms[0])  # a folder
-    assert result.exit_code == 2
-    assert result.stderr.count("\n") == 1
+    file = arms[0].parent / "file"
+    file.touch()
+    for option, path, said in (
+        ("--json", arms[0], "that is a folder; name a file in it"),
+        ("--markdown", file / "table.md", f"{file} is a file, not a folder"),
+        ("--csv", file / "new" / "table.csv", f"{file} is a file, not a folder"),
+    ):
+        result = run("scorecard", *arms, option, path)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"distill-report: {option} {path}: ")
+        assert said in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 def test_a_verdict_is_refused_where_graders_failed(tmp_path: Path) -> None:

@@ -35,6 +35,16 @@ def test_another_set_of_docs_is_named_with_both_sizes_and_the_limit(tmp_path: Pa
     assert "limit 1 and null" in difference.text
 
 
+def test_docs_that_a_damaged_file_lost_are_traced_to_its_lines(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", ROWS, model="a")
+    (path,) = run.rglob("samples_*.jsonl")
+    path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    torn = read_arm("a", run, Choice()).tasks["quiz"]
+    (difference,) = found(torn, task(tmp_path / "b"))
+    assert "1 (doc 1) only in the candidate" in difference.text
+    assert difference.text.endswith(f"(left out as damaged: {path}:2: 1 torn line)")
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "text"),
     [

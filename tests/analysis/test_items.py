@@ -63,3 +63,34 @@ def test_an_exchange_is_counted_for_one_sample_of_one_arm(tmp_path: Path) -> Non
     options = Options(logs=(log(tmp_path, content="4", finish_reason="stop"),))
     arms = [read_arm(path.name, path, Choice()) for path in paths]
     assert sum(item.in_log for item in compare(arms[0], arms[1], options).items) == 1
+
+
+def test_an_exchange_is_counted_once_though_two_tasks_ask_the_same(tmp_path: Path) -> None:
+    rows = by_api("correct", "4")
+    for task in ("quiz", "quiz_too"):
+        paths = pair_of_runs(tmp_path, rows, rows, task=task, config=API)
+    arms = [read_arm(path.name, path, Choice()) for path in paths]
+    options = Options(logs=(log(tmp_path, content="4", finish_reason="stop"),))
+    found = [item for item in compare(arms[0], arms[1], options).items if item.in_log]
+    assert [(item.task, item.arm) for item in found] == [("quiz", "candidate")]
+
+
+def test_an_exchange_that_a_sample_of_another_task_names_is_not_found_by_text(
+    tmp_path: Path,
+) -> None:
+    for task, request_id in (("quiz", None), ("quiz_too", "proxy-0")):
+        rows = by_api("correct", "4")
+        rows[0]["samples"][0]["request_id"] = request_id
+        paths = pair_of_runs(tmp_path, rows, rows, task=task, config=API)
+    arms = [read_arm(path.name, path, Choice()) for path in paths]
+    options = Options(logs=(log(tmp_path, content="4", finish_reason="stop"),))
+    found = [item for item in compare(arms[0], arms[1], options).items if item.in_log]
+    assert [(item.task, item.arm) for item in found] == [("quiz_too", "candidate")]
+
+
+def test_one_file_under_two_names_is_one_run(tmp_path: Path) -> None:
+    _, run_folder = pair_of_runs(tmp_path, [], by_api("correct", "4"), config=API)
+    (tmp_path / "again").symlink_to(run_folder)
+    arms = [read_arm(path.name, path, Choice()) for path in (run_folder, tmp_path / "again")]
+    options = Options(logs=(log(tmp_path, content="4", finish_reason="stop"),))
+    assert all(item.in_log for item in compare(arms[0], arms[1], options).items)

@@ -33,7 +33,8 @@ def test_what_would_have_been_needed_is_said_where_nothing_is_shown(tmp_path: Pa
     found = verdict(compared(tmp_path, *EQUAL))
     assert found.finding == NOT_SHOWN
     assert found.sentence.startswith("No difference shown: 0.0 points [")
-    assert f"; would have needed >= {100 * found.detectable.value:.1f} points" in found.sentence
+    detectable = 100 * found.detectable.value
+    assert f"; 80% power only for {detectable:.1f} points or more" in found.sentence
 
 
 def test_several_tasks_are_one_mean_in_which_each_counts_alike(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_the_headline_of_a_task_names_both_p_values_among_several(tmp_path: Path
     comparison = compared_tasks(tmp_path, {"one": EQUAL, "two": EQUAL})
     line = headline(comparison.tasks[0], 2)
     assert line.startswith("no difference shown (p=1.0000, Holm p=1.0000): 0.0 points [")
-    assert "would have needed" in line
+    assert "80% power only for" in line
 
 
 def test_a_task_whose_grader_broke_has_no_headline(tmp_path: Path) -> None:
@@ -169,3 +170,10 @@ def test_a_task_whose_grader_broke_has_no_headline(tmp_path: Path) -> None:
     comparison = compared(tmp_path, graded([["correct"]] * 10), broken)
     line = headline(comparison.tasks[0], 1)
     assert line.startswith("no headline: the grader failed on 20.0% of the candidate's samples")
+
+
+def test_tasks_without_a_difference_leave_a_mean_with_its_interval(tmp_path: Path) -> None:
+    same = counted(30, 0, 0, 0)
+    found = verdict(compared_tasks(tmp_path, {"one": same, "two": same}))
+    assert found.p == 1.0
+    assert found.difference.low < -0.05 < 0.05 < found.difference.high

@@ -11,6 +11,7 @@ from analysis.render import cells
 from analysis.tables.table import Kind
 from tests.analysis.comparisons import compared, counted, table_of
 from tests.analysis.html.pages import quiz_comparison
+from tests.analysis.runs import foreign_row
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,25 @@ def test_the_forest_has_a_line_for_each_task_with_its_difference(comparison: Com
         assert f">{task.task}</text>" in picture.wide
         assert f">{cells.text(task.difference, Kind.POINTS)}</text>" in picture.narrow
         assert task.task in picture.about.alt
+
+
+def test_a_line_says_on_how_many_questions_it_rests(comparison: Comparison) -> None:
+    made = choice.forest(comparison, Estimate(0.1, -0.1, 0.2))
+    assert made.wide.count(f">n = {comparison.tasks[0].n_pairs}</text>") == len(comparison.tasks)
+    by_group = choice.groups(table_of("groups", comparison), comparison)
+    assert by_group is not None
+    assert ">n = " in by_group.wide
+
+
+def test_the_figure_of_right_and_wrong_counts_what_its_table_counts(tmp_path: Path) -> None:
+    base = [foreign_row(i, float(i % 2), text="no thought") for i in range(6)]
+    cand = [foreign_row(i, float(i % 2), text=f"<think>{'x' * 90}</think>{i}") for i in range(6)]
+    comparison = compared(tmp_path, base, cand)
+    made = lengths.by_correctness(table_of("length-correctness", comparison), comparison)
+    assert made is not None
+    assert ">characters of reasoning</text>" in made.wide
+    assert "var(--candidate)" in made.wide
+    assert "var(--baseline)" not in made.wide  # it shows no reasoning
 
 
 @pytest.mark.parametrize("name", sorted(choice.DRAWN))

@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from analysis.html.page import PageOptions
+from analysis.html.page import page as page_of
+from tests.analysis.comparisons import compared_paths
 from tests.analysis.html.pages import IMAGE, SCRIPT, quiz_page
+from tests.analysis.runs import foreign_row, write_run
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -334,3 +338,28 @@ def test_without_javascript_tables_and_figures_are_there(browser: Browser, repor
         assert page.locator("#table-scorecard table").is_visible()
         assert page.locator("noscript").is_visible() or "needs JavaScript" in page.content()
         assert page.locator("#flips").is_hidden()
+
+
+def test_it_does_not_say_that_a_model_did_not_reason_where_nobody_knows(
+    browser: Browser, tmp_path: Path
+) -> None:
+    plain = [foreign_row(i, float(i % 2), text="just an answer") for i in range(4)]
+    thought = [foreign_row(i, 1.0, text="<think>so</think>an answer") for i in range(4)]
+    chosen = [foreign_row(i, 1.0, resps=[[[-1.5, False]]]) for i in range(4)]
+    path = tmp_path / "report.html"
+    served = {"model": "local-completions"}  # it loses what a server sends apart
+    arms = [tmp_path / name for name in ("base", "student")]
+    for arm, written in zip(arms, (plain, thought), strict=True):
+        write_run(arm, written, task="written", config=served)
+        write_run(arm, chosen, task="chosen", config=served)
+    path.write_text(page_of(compared_paths(*arms), PageOptions()), encoding="utf-8")
+    with opened(browser, path) as page:
+        for task, said in (
+            ("written", "Whether it reasoned is not known"),
+            ("chosen", "Graded by likelihoods"),
+        ):
+            page.locator("#f-task").select_option(task)
+            page.locator(".q-head").first.click()
+            text = page.locator(".completion").first.inner_text()
+            assert said in text
+            assert "No reasoning." not in text

@@ -88,3 +88,49 @@ def test_the_wheel_ships_template_style_and_script(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in ("report.html.j2", "report.css", "report.js"):
         assert f"analysis/html/{name}" in names
+
+
+def test_a_dash_writes_the_page_to_standard_output(
+    arms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    done = CliRunner().invoke(cli, ["html", *arms, "--flips", "0", "--out", "-"])
+    assert done.exit_code == 0
+    assert done.output.startswith("<!doctype html>")
+    assert done.output.endswith("</html>")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("folder", "that is a folder; name a file in it"), ("file/report.html", "file is a file")],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, out: str, said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(cli, ["html", "missing", "missing", "--out", str(tmp_path / out)])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"distill-report: --out {tmp_path / out}: ")
+    assert said in done.output
+    assert "Errno" not in done.output
+
+
+def test_a_file_that_fails_while_it_is_written_leaves_the_old_one(
+    arms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("old", encoding="utf-8")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    done = CliRunner().invoke(cli, ["html", *arms, "--flips", "0", "--out", str(out)])
+    assert done.exit_code == 2
+    assert "cannot be written: No space left on device" in done.output
+    assert out.read_text(encoding="utf-8") == "old"
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["report.html"]

@@ -111,7 +111,7 @@ def test_the_verdict_is_on_the_page_with_its_uncertainty(text: str) -> None:
 
 
 def test_provenance_names_files_hashes_seed_and_command(text: str) -> None:
-    part = text[text.index('id="provenance"') :]
+    part = text[text.index('id="provenance"') :].replace("<wbr>", "")
     assert "sha256" in part
     assert "base-model" in part
     assert COMMAND in part
@@ -151,6 +151,24 @@ def test_a_table_without_rows_is_named_with_its_reason(text: str) -> None:
     part = text[text.index('id="empty"') : text.index('id="explorer"')]
     assert "<details>" in part
     assert "needs --train" in part
+
+
+def test_warnings_of_one_kind_are_folded_beyond_the_first(tmp_path: Path) -> None:
+    rows = [foreign_row(i, float(i % 2), text="x") for i in range(4)]
+    made = page(
+        compared_tasks(tmp_path, {f"quiz{i}": (rows, rows) for i in range(6)}), PageOptions()
+    )
+    part = made[made.index('id="warnings"') : made.index('id="differences"')]
+    assert part.count('<li class="info">') == 3
+    assert "<summary>4 more of few-questions on quiz2, quiz3, quiz4, quiz5</summary>" in part
+    assert all(f"<b>quiz{i}</b>" in part for i in range(6))
+
+
+def test_a_name_wraps_at_its_joints_and_heads_its_row(tmp_path: Path) -> None:
+    rows = [foreign_row(i, float(i % 2), text="x") for i in range(4)]
+    made = page(compared_tasks(tmp_path, {"a_long<b>_name": (rows, rows)}), PageOptions())
+    assert ">a_<wbr>long&lt;b&gt;_name</th>" in made
+    assert '<th scope="row" class="text short">' in made
 
 
 def test_a_warning_is_not_said_again_among_the_notes(tmp_path: Path) -> None:

@@ -415,3 +415,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert message in done.output
     assert len(done.output.splitlines()) == 1
     assert not (tmp_path / "judged").exists()
+
+
+def test_one_model_under_two_names_is_told_of(tmp_path: Path) -> None:
+    with FakeUpstream(judge(effort)) as server, FakeUpstream(judge(effort)) as other:
+        judges = spec(server.url, "one"), spec(server.url, "two"), spec(other.url, "three")
+        assert judged(tmp_path, arms(tmp_path, 5), *judges).exit_code == 0
+    told = notes(tmp_path)
+    assert "judges one and two are one model (fake at " in told
+    assert "three are one model" not in told
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "judged").write_text("", encoding="utf-8")
+    with FakeUpstream(judge(effort)) as server:
+        done = judged(tmp_path, arms(tmp_path, 2), spec(server.url, "it"))
+    assert done.exit_code == 2
+    assert "judged is a file; give a folder" in done.stderr
+
+
+def test_ctrl_c_while_the_arms_are_read_ends_as_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("analysis.judge.command.read_comparison", pressed)
+    done = judged(tmp_path, arms(tmp_path, 2), spec("http://127.0.0.1:1/v1", "it"))
+    assert (done.exit_code, done.stderr.strip()) == (130, "interrupted")

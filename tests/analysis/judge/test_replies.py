@@ -55,6 +55,9 @@ def test_the_last_verdict_line_counts(text: str, said: str) -> None:
         "> JUDGMENT: A",
         "JUDGMENT: A\nJUDGMENT: unclear",
         '{"JUDGMENT": "A"}',
+        "JUDGMENT: A\n\nOn reflection my verdict is JUDGMENT: B",
+        "JUDGMENT: A\n\nNo, I take that back. **Judgment**: Neither.",
+        "JUDGMENT: A\n我改判:JUDGMENT\uff1aB",
     ],
 )
 def test_anything_else_is_malformed_and_says_why(text: str) -> None:

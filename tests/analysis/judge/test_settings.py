@@ -51,6 +51,9 @@ def test_a_preset_brings_its_own_limit() -> None:
         (f"{URL},temperature=hot", "temperature"),
         (f"{URL},api_key_env=NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE"),
         (f"{URL},temprature=0", "temprature"),
+        (f"{URL},system_prompt=Be harsh", "system_prompt is no setting of a judge; it has name,"),
+        (f"{URL},seed=3", "seed is no setting of a judge"),
+        (f"{URL},num_concurrent=3", "num_concurrent is no setting of a judge"),
     ],
 )
 def test_a_mistake_names_the_option(text: str, message: str) -> None:

@@ -61,6 +61,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_task_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     write_run(tmp_path, [foreign_row(0, 0.0)])
+    with pytest.raises(ValueError, match="no samples of task 'quizz'; did you mean 'quiz'"):
+        find_samples(tmp_path, ["quizz"])
     with pytest.raises(ValueError, match="no samples of task 'riddle'; it holds: quiz"):
         find_samples(tmp_path, ["riddle"])
 

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from analysis.cli import cli
+from analysis.comparability import KINDS
 from analysis.compare import Options, compare
 from analysis.reading.load import Choice, read_arm
 from analysis.reading.logs import Logs
@@ -82,4 +85,51 @@ def test_any_value_in_any_field_of_an_exchange_is_borne(tmp_path: Path, seed: in
     assert len(comparison.items) == 400
     with Logs.read([path], ()) as logs:
         left_out = sum(finding.count for finding in logs.quality)
-        assert logs.counts["complete"] + logs.counts["incomplete"] + left_out == 201
+        assert logs.counts["complete"] + logs.counts["incomplete exchange"] + left_out == 201
+
+
+@pytest.mark.parametrize("details", [[], [1], "text", 0.5, True])
+def test_a_record_whose_details_are_no_object_is_left_out_and_counted(
+    tmp_path: Path, details: Any
+) -> None:
+    rows = [our_row(i, ["correct"]) for i in range(2)]
+    rows[1]["samples"][0]["details"] = details
+    task = read_arm("arm", write_run(tmp_path, rows), Choice()).tasks["quiz"]
+    assert list(task.questions) == [0]
+    assert "details must be an object or null" in task.quality[0].text
+
+
+def full_row(doc_id: int) -> Row:
+    """Return a row of ours with every field that is read."""
+    row = our_row(doc_id, ["correct", "truncated"], texts=["<think>a</think>b", "<think>c"])
+    row["doc"].update(task_id=f"quiz/{doc_id}", level=3, instruction_id_list=["a:b"])
+    row.update(prompt_hash="p", inst_level_strict_acc=[True], inst_level_loose_acc=[True])
+    for i, sample in enumerate(row["samples"]):
+        instructions = [{"id": "a:b", "strict": True, "loose": True}]
+        sample.update(request_id=f"run/quiz/{doc_id}/{i}", completion_tokens=5, reason="why")
+        sample.update(details={"instructions": instructions})
+    return row
+
+
+def by_likelihood(doc_id: int) -> Row:
+    """Return a row of a task that generates nothing."""
+    asked: Row = {"arguments": [["a", " b"], ["a", " c"]], "resps": [[["-1.0", "False"]]] * 2}
+    return {**foreign_row(doc_id, 1.0, metric="acc"), **asked}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("make", [full_row, by_likelihood, lambda doc_id: foreign_row(doc_id, 0.0)])
+def test_wrong_types_in_samples_end_in_a_report_or_in_one_line(
+    tmp_path: Path, make: Callable[[int], Row], seed: int
+) -> None:
+    rng = random.Random(seed)
+    allowed = [word for kind in KINDS for word in ("--allow", kind)]
+    for number in range(10):
+        rows = [make(0), make(1), spoiled(rng, spoiled(rng, make(2)))]
+        arms = pair_of_runs(tmp_path / str(number), [make(i) for i in range(3)], rows)
+        done = CliRunner().invoke(cli, ["compare", *map(str, arms), *allowed, "--json", "-"])
+        assert done.exit_code in (0, 2), done.exception
+        if done.exit_code:
+            assert done.stderr.count("\n") == 1
+        else:
+            assert json.loads(done.stdout)["schema"] == 2

@@ -51,8 +51,8 @@ class Log:
         self.counts: Counter[str] = Counter()
 
     def join(self, *samples: Wanted, reserved: tuple[str, ...] = ()) -> list[Wire | None]:
-        with Logs.read([self.path], marks_of(samples)) as logs:
-            wires = join(logs, samples, reserved)
+        with Logs.read([self.path], marks_of(samples), reserved) as logs:
+            wires = join(logs, samples)
         self.counts = logs.counts
         return wires
 
@@ -116,7 +116,7 @@ def test_an_exchange_found_by_text_serves_one_sample_only(tmp_path: Path) -> Non
 def test_an_exchange_without_a_whole_reply_is_counted_and_not_joined(tmp_path: Path) -> None:
     log = Log(tmp_path, exchange("a", outcome="upstream_cut"))
     assert log.numbers(wanted(request_id="a")) == [None]
-    assert log.counts["incomplete"] == 1
+    assert log.counts["incomplete exchange"] == 1
 
 
 def test_an_exchange_that_no_sample_asks_for_is_counted_and_not_kept(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_log_is_read_once_though_named_twice_and_its_torn_end_is_counted(tmp_p
     path = tmp_path / "exchanges-20260131T100000-1.jsonl"
     path.write_bytes(to_line(exchange("a")) + b'{"schema": 1, "requ')
     with Logs.read([tmp_path, path], ()) as logs:
-        assert (logs.counts["complete"], logs.counts["torn"]) == (1, 1)
+        assert (logs.counts["complete"], logs.counts["torn line"]) == (1, 1)
     (finding,) = logs.quality
     assert (finding.kind, finding.where, finding.count) == (TORN, f"{path}:2", 1)
 
@@ -173,7 +173,7 @@ def test_of_a_cut_packed_log_the_whole_exchanges_are_used_and_the_cut_is_told(
     path.write_bytes(pack(whole)[:-9])
     with Logs.read([path], marks_of([wanted()])) as logs:
         assert logs.counts["complete"] > 0
-        assert join(logs, [wanted(request_id="id 0")], ())[0] is not None
+        assert join(logs, [wanted(request_id="id 0")])[0] is not None
     assert [finding.kind for finding in logs.quality] == [CUT]
 
 
@@ -247,7 +247,8 @@ def test_of_a_request_and_its_retry_the_one_that_was_used_is_joined(
 
 def test_of_equal_retries_the_last_is_joined(tmp_path: Path) -> None:
     log = Log(tmp_path, exchange("a"), exchange("a"))
-    assert log.numbers(wanted(request_id="a"), wanted(request_id="a", text="none")) == [1, 1]
+    assert log.numbers(wanted(request_id="a")) == [1]
+    assert log.numbers(wanted(request_id="a", text="none")) == [1]
 
 
 def test_a_text_unlike_that_of_its_request_id_is_counted(tmp_path: Path) -> None:
@@ -299,3 +300,31 @@ def test_a_conversation_asked_ten_thousand_times_is_joined_in_order(tmp_path: Pa
     n = 10_000
     log = Log(tmp_path, *(exchange(f"proxy-{i}") for i in range(n)))
     assert log.numbers(*[wanted(models=("base",))] * n) == list(range(n))
+
+
+def test_of_two_samples_under_one_id_the_one_with_the_text_is_joined(tmp_path: Path) -> None:
+    """Two runs under one name, of which the log of one is there."""
+    log = Log(tmp_path, exchange("a", content="of the other run"))
+    samples = wanted(request_id="a"), wanted(request_id="a", text="of the other run")
+    assert log.numbers(*samples) == [None, 0]
+    assert log.counts["other text"] == 1
+
+
+def test_an_exchange_that_served_before_is_found_by_id_alone(tmp_path: Path) -> None:
+    log = Log(tmp_path, exchange("proxy-1"))
+    with Logs.read([log.path], marks_of([wanted()])) as logs:
+        logs.used.add((str(log.path), 0))
+        found = join(logs, [wanted(), wanted(request_id="proxy-1")])
+    assert [wire is None for wire in found] == [True, False]
+
+
+def test_the_order_in_which_logs_are_given_changes_nothing(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}/exchanges-{name}.jsonl" for name in "ba"]
+    for path, tokens in zip(paths, (1, 2), strict=True):
+        path.parent.mkdir()
+        path.write_bytes(to_line(exchange("a", usage={"completion_tokens": tokens})) + b"{}\n")
+    found = []
+    for given in (paths, paths[::-1]):
+        with Logs.read(given, marks_of([wanted()])) as logs:
+            found.append((join(logs, [wanted(request_id="a")]), logs.quality))
+    assert found[0] == found[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.reading import lines
+from analysis.reading import lines, workers
 from analysis.reading.load import Choice, TaskRun, read_arm
 from analysis.reading.measure import text_key
 from analysis.reading.quality import CUT, DUPLICATE, FOREIGN, MIXED, TORN
@@ -210,7 +210,7 @@ def test_two_processes_give_the_same_rows_as_one(
     rows = [foreign_row(i, 1.0, text="word " * 500) for i in range(50)]
     whole = read(tmp_path, rows)
     monkeypatch.setattr(lines, "PIECE_BYTES", 20_000)
-    monkeypatch.setattr(lines, "PAYS_BYTES", 1)
+    monkeypatch.setattr(workers, "PAYS_BYTES", 1)
     assert read(tmp_path, rows) == whole
 
 

@@ -33,7 +33,7 @@ from analysis.tables.table import Cell, Column, Kind, Table
         (28401.3, Kind.NUMBER, "28,401"),
         (32.54, Kind.NUMBER, "32.5"),
         (0.041, Kind.NUMBER, "0.04"),
-        (0.0041, Kind.NUMBER, "4.1e-03"),
+        (0.0041, Kind.NUMBER, "0.0041"),
         (0.0, Kind.NUMBER, "0.0"),
         (812, Kind.NUMBER, "812"),
         (-28401.3, Kind.SIGNED, "-28,401"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ OURS = {
     *("begin", "end", "toprule", "midrule", "bottomrule", "caption", "label", "centering"),
     *("small", "footnotesize", "smallskip", "par", "paragraph", "endfirsthead", "endhead"),
     *("textbackslash", "textasciicircum", "textasciitilde", "textquotesingle", "ss", "usepackage"),
-    *("textasciigrave", "textquotedbl"),
+    *("textasciigrave", "char"),
 }
 
 
@@ -80,7 +81,9 @@ def test_a_table_of_many_rows_runs_over_pages() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_pdflatex_takes_it(tmp_path: Path) -> None:
-    body = document.text("latex", TABLES)
+    every = "".join(map(chr, range(32, 127)))
+    ascii_table = replace(sheets.empty(), name="ascii", title=every, empty=every)
+    body = document.text("latex", [*TABLES, ascii_table])
     packages = "\\usepackage{booktabs,longtable}"
     source = (
         f"\\documentclass{{article}}\n{packages}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"

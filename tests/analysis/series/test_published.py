@@ -78,3 +78,31 @@ def test_a_score_without_a_model_is_refused_with_its_line(tmp_path: Path) -> Non
     done = invoke("published", run, "--scores", own)
     assert done.exit_code == 2
     assert "own.csv:2: model and task must not be empty" in done.stderr
+
+
+def test_a_model_that_nobody_published_is_refused_with_those_that_are_there(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", {"distill_math500": [1.0, 0.0]})
+    done = invoke("published", run, "--model", "no-such")
+    assert done.exit_code == 2
+    assert "--model 'no-such': no published model's name holds that" in done.stderr
+    assert "there are DeepSeek-R1-Distill-Qwen-1.5B, " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "and it is not there"),
+        ("model,task,percent\n", "no row with a score"),
+        ("model,task,percent\nm,t,0.5\n", "shares go into a column `score`"),
+    ],
+)
+def test_a_file_without_a_score_to_use_is_refused(
+    tmp_path: Path, text: str | None, why: str
+) -> None:
+    own = tmp_path / "own.csv"
+    if text is not None:
+        own.write_text(text, encoding="utf-8")
+    done = invoke("published", run_of(tmp_path / "run", {"t": [1.0]}), "--scores", own)
+    assert done.exit_code == 2
+    assert why in done.stderr
+    assert "own.csv" in done.stderr

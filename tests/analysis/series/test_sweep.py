@@ -171,3 +171,18 @@ def test_a_run_alone_is_refused_in_one_line(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert "one CSV of scores" in done.stderr
+
+
+def test_two_runs_of_one_step_are_no_sweep(tmp_path: Path) -> None:
+    rows = [("a", 100, "T", 0.7), ("b", 100, "T", 0.8)]
+    series = read_series(write_csv(tmp_path / "s.csv", "run,step,task,score", rows))
+    with pytest.raises(ValueError, match="runs 'a' and 'b' are both of step 100"):
+        choose(series, "T")
+
+
+def test_one_step_has_no_winner_to_curse(tmp_path: Path) -> None:
+    rows = [("base", None, "T", 0.7, 100), ("a", 100, "T", 0.8, 100)]
+    series = read_series(write_csv(tmp_path / "s.csv", "run,step,task,score,n", rows))
+    _, best, worth = sweep(series, "T")
+    assert worth.notes == ("one step: nothing was chosen",)
+    assert not any("too good" in note for note in best.notes)

@@ -250,3 +250,47 @@ def test_a_folder_that_a_model_was_trained_in_tells_its_confounds(tmp_path: Path
     notes = from_runs(runs["base"], found, Reading()).notes
     assert "the runs also differ in learning_rate: 2e-05 (r1); 0.0002 (sonnet)" in notes
     assert not any("lora_rank" in note for note in notes)
+
+
+def test_the_task_that_was_asked_for_is_taken_out_of_a_csv_of_recovery_too(tmp_path: Path) -> None:
+    rows = [(run, task, score) for task in "TU"
+            for run, score in (("base", 0.8), ("distilled", 0.5), ("recovered", 0.7))]  # fmt: skip
+    path = write_csv(tmp_path / "s.csv", "run,task,score", rows)
+    done = invoke("recovery", path, "--task", "U", "--json", "-")
+    assert [row["task"] for row in json.loads(done.output)["tables"]["recovery"]["rows"]] == ["U"]
+
+
+def test_what_would_do_nothing_is_refused(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", "run,task,score", [("base", "T", 0.8), ("a", "T", 0.5)])
+    runs = [run_of(tmp_path / name, {"quiz": [1.0, 0.0]}) for name in ("base", "seed-1")]
+    for words, why in (
+        ((path, "--metric", "acc"), "--metric is for runs"),
+        ((path, "--allow", "docs"), "--allow is for runs"),
+        ((*runs, "--baseline", "base"), "--baseline is for a CSV"),
+        ((path, path), "a CSV of scores stands alone"),
+    ):
+        done = invoke("seeds", *words)
+        assert (done.exit_code, why in done.stderr) == (2, True), done.stderr
+
+
+def test_a_run_folder_may_be_called_like_a_csv(tmp_path: Path) -> None:
+    runs = [run_of(tmp_path / name, {"quiz": [1.0, 0.0]}) for name in ("base", "seed-1.csv")]
+    assert invoke("seeds", *runs).exit_code == 0
+    assert "expected a baseline and at least one run" in invoke("seeds", runs[1]).stderr
+
+
+def test_one_run_has_no_spread(tmp_path: Path) -> None:
+    notes = seeds(series_of(tmp_path, base=flags(0.5, 20, 1), seed1=flags(0.5, 20, 2)))[0].notes
+    assert any("one run: no spread" in note for note in notes)
+    assert not any("three times" in note for note in notes)
+
+
+def test_a_difference_over_fewer_questions_than_the_means_says_so(tmp_path: Path) -> None:
+    values = flags(0.5, 40, 1)
+    runs = {"base": values, "seed-1": flags(0.5, 40, 2), "seed-2": flags(0.5, 30, 3)}
+    paths = [run_of(tmp_path / name, {"quiz": own}) for name, own in runs.items()]
+    how = Reading(allow=("docs",))
+    series = from_runs(paths[0], named_runs([str(path) for path in paths[1:]]), how)
+    assert "the 30 shared ones" in str(first(seeds(series)[0])["method"])
+    same = from_runs(paths[0], named_runs([str(paths[1])] * 1 + [f"seed-9={paths[1]}"]), how)
+    assert "shared" not in str(first(seeds(same)[0])["method"])

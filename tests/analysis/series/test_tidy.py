@@ -62,6 +62,10 @@ def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_taken(tmp_path:
         ("run,task,score\nbase,T,0.4\n", r"holds the baseline 'base' alone"),
         ("run,task,score\na,T,\n", r"no row with a score"),
         ("", r"it has nothing"),
+        ("run;task;score\na;T;0,5\n", r"must be parted by commas, got 'run;task;score'"),
+        ("run\ttask\tscore\na\tT\t0.5\n", r"must be parted by commas"),
+        ("run,task,percent\na,T,0.839\nb,T,1\n", r"the largest percent is 1; shares go into"),
+        ("run,task,score,percent\na,T,0.6,70\n", r"score is 0.6 and percent 70; give one"),
         ('run,task,score\n"a,T,0.4\n', r"not valid CSV"),
     ],
 )
@@ -97,6 +101,27 @@ def test_settings_in_which_runs_differ_are_told(tmp_path: Path) -> None:
     rows = [("r1", "T", 0.4, 2e-5), ("sonnet", "T", 0.5, 2e-4), ("sonnet", "U", 0.5, 2e-4)]
     series = read_series(write_csv(tmp_path / "a.csv", "run,task,score,learning_rate", rows))
     assert series.notes == ("the runs also differ in learning_rate: 2e-05 (r1); 0.0002 (sonnet)",)
+
+
+def test_a_score_may_stand_there_as_share_and_as_percentage(tmp_path: Path) -> None:
+    rows = [("a", "T", 0.839, 83.9), ("b", "T", 0, 0)]
+    series = read_series(write_csv(tmp_path / "a.csv", "run,task,score,percent", rows))
+    assert [float(one.value) for one in series.scores] == [0.839, 0.0]
+
+
+def test_runs_that_only_have_a_seed_are_named_by_it(tmp_path: Path) -> None:
+    series = read_series(write_csv(tmp_path / "a.csv", "seed,task,percent",
+                                   [(1, "T", 40), (2, "T", 50)]))  # fmt: skip
+    assert [(one.run, one.step) for one in series.scores] == [("seed-1", 1), ("seed-2", 2)]
+    rows = [("base", None, "T", 30), (None, 1, "T", 40), (None, 2, "T", 50)]
+    series = read_series(write_csv(tmp_path / "b.csv", "run,seed,task,percent", rows))
+    assert series.runs == ["seed-1", "seed-2"]
+
+
+def test_a_file_with_arm_and_model_has_the_arm_for_its_run(tmp_path: Path) -> None:
+    rows = [("base", "q", "T", 0.4), ("s1", "q", "T", 0.5)]
+    series = read_series(write_csv(tmp_path / "a.csv", "arm,model,task,score", rows))
+    assert series.runs == ["s1"]
 
 
 def test_rows_without_a_score_are_counted(tmp_path: Path) -> None:

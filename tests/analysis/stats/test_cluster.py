@@ -12,13 +12,16 @@ from statsmodels.api import OLS
 
 from analysis.stats.bootstrap import PERCENTILE
 from analysis.stats.cluster import (
+    bootstrap_difference,
     bootstrap_mean,
     clustered_mean,
     clustered_se,
     detectable_mean_difference,
+    power_of_mean,
     sign_flip_p,
 )
 from analysis.stats.paired import PairedTable, mcnemar
+from analysis.stats.proportions import clopper_pearson
 from tests.analysis.stats.external import r_value
 from tests.analysis.stats.test_bootstrap import SKEWED
 
@@ -100,7 +103,69 @@ def test_the_detectable_mean_difference_has_the_stated_power() -> None:
     assert power == pytest.approx(0.80, abs=1e-4)
 
 
-@pytest.mark.parametrize("values", [[0.5], [0.25, 0.25, 0.25]])
+def test_the_power_of_a_mean_is_the_inverse_of_what_it_detects() -> None:
+    values = np.random.default_rng(5).normal(0, 0.5, 200)
+    detected = detectable_mean_difference(values).value
+    assert power_of_mean(values, detected).value == pytest.approx(0.8)
+    assert power_of_mean(values, -detected).value == pytest.approx(0.8)
+    assert not power_of_mean([0.5] * 9, 0.1).defined
+
+
+def test_five_questions_detect_nothing() -> None:
+    found = detectable_mean_difference([0.5, 0.25, 0.5, 0.5, 0.5])
+    assert found.reason == "n=5 is too small to show any difference"
+
+
+def test_the_interval_of_a_difference_does_not_exclude_0_on_one_questions_word() -> None:
+    moved = [0.0] * 29 + [0.5]
+    assert bootstrap_mean(moved, generator()).low == 0.0
+    found = bootstrap_difference(moved, generator())
+    assert (found.low, found.high) == (-clopper_pearson(0, 30)[1], clopper_pearson(1, 30)[1])
+    equal = bootstrap_difference([0.0] * 30, generator())
+    assert (equal.value, equal.low, equal.high) == (0.0, found.low, -found.low)
+    with pytest.raises(ValueError, match=r"lie in \[-1, 1\]"):
+        bootstrap_difference([0.0, 2.0], generator())
+
+
+def test_where_few_questions_differ_the_interval_is_no_shorter_than_t() -> None:
+    moved = [0.0] * 24 + [0.25] * 4 + [-1.0] * 2
+    found = bootstrap_difference(moved, generator())
+    low, high = stats.t.interval(0.95, 29, np.mean(moved), stats.sem(moved))
+    assert found.low <= low
+    assert found.high == pytest.approx(high)
+    assert "no shorter than t" in found.method
+
+
+def test_where_many_questions_differ_the_interval_is_bca() -> None:
+    values = np.random.default_rng(5).normal(0.1, 0.5, 80)
+    assert bootstrap_difference(values, generator()) == bootstrap_mean(values, generator())
+
+
+def test_the_interval_of_a_difference_covers_where_few_questions_differ() -> None:
+    drawn, covered = np.random.default_rng(8), np.zeros(2)
+    for _ in range(150):
+        chance = drawn.beta(0.9, 0.1, 30)
+        values = (drawn.binomial(4, chance) - drawn.binomial(4, chance)) / 4
+        for at, method in enumerate((bootstrap_mean, bootstrap_difference)):
+            found = method(values, generator())
+            covered[at] += found.low <= 0.0 <= found.high
+    assert covered[0] < 140 < covered[1]
+
+
+def test_a_clustered_interval_of_scores_ends_where_scores_do() -> None:
+    found = clustered_mean([1.0, 1.0, 0.0, 0.0, 1.0], "aabbc", bounds=(0.0, 1.0))
+    assert (found.low, found.high) == (0.0, 1.0)
+    assert clustered_mean([1.0, 1.0, 0.0, 0.0, 1.0], "aabbc").high > 1.0
+
+
+def test_equal_questions_have_no_interval() -> None:
+    found = bootstrap_mean([0.5] * 8, generator())
+    assert math.isnan(found.low)
+    assert found.reason == "all questions alike: no interval"
+    assert clustered_mean([0.5] * 8, range(8)).reason == "no spread among the clusters: no interval"
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.25] * 7])
 def test_a_spread_that_is_unknown_detects_nothing(values: list[float]) -> None:
     found = detectable_mean_difference(values)
     assert not found.defined

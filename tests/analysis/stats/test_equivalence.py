@@ -70,12 +70,32 @@ def test_equivalence_of_means_equals_r_and_statsmodels() -> None:
     assert tost_means(differences, 1.0).shown
 
 
-@pytest.mark.parametrize("differences", [[0.1], [0.0, 0.0, 0.0]])
+@pytest.mark.parametrize("differences", [[0.1] * 6, [-0.5] * 9])
 def test_an_unknown_spread_shows_nothing_and_says_why(differences: list[float]) -> None:
     found = tost_means(differences, 0.03)
     assert math.isnan(found.p)
     assert (found.shown, found.noninferior) == (False, False)
     assert "unknown" in str(found.reason)
+
+
+def test_few_questions_that_differ_show_little_by_an_exact_bound() -> None:
+    moved = [0.0] * 29 + [0.5]
+    found = tost_means(moved, 0.03)
+    assert found.p_noninferior == pytest.approx(0.97**30)  # no loss in 30, of 3% that lose
+    assert found.p == pytest.approx(0.97**30 + 30 * 0.03 * 0.97**29)
+    assert not found.noninferior
+    assert found.low90 == pytest.approx(-(1 - 0.05 ** (1 / 30)))
+    assert "exact binomial" in found.method
+    assert tost_means([0.0] * 500, 0.03).shown
+    assert not tost_means([0.0] * 30, 0.03).shown
+    assert not tost_means([0.1], 0.03).shown
+
+
+def test_means_of_which_few_differ_keep_the_level_at_the_margin() -> None:
+    drawn = np.random.default_rng(6).random((3000, 100))
+    differences = np.where(drawn < 0.06, -0.5, 0.0)  # a loss of exactly the margin
+    shown = np.mean([tost_means(one, 0.03).noninferior for one in differences])
+    assert shown <= 0.05  # 14% by t alone
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.03, 3.0, math.nan])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.compare import Comparison
+from analysis.compare import NOT_SHOWN, Comparison
+from analysis.estimate import Estimate
+from analysis.tables.forgetting import says as sentence
 from tests.analysis.comparisons import (
     cells,
     compared,
@@ -82,3 +85,31 @@ def test_a_lower_error_rate_is_no_loss(tmp_path: Path) -> None:
     assert row["says"] == "gain shown"
     assert row["not_excluded"] == 0.0
     assert comparison.tasks[0].difference.value == pytest.approx(-1 / 3)
+
+
+@pytest.mark.parametrize("verdicts", [["correct"] * 2, ["correct", "incorrect"]])
+def test_equal_questions_exclude_only_a_large_loss(tmp_path: Path, verdicts: list[str]) -> None:
+    comparison = compared(tmp_path, graded([verdicts] * 6), graded([verdicts] * 6))
+    assert says(comparison) == "cannot exclude a loss of 45.9 points"  # 1 - 0.025 ** (1 / 6)
+
+
+def test_one_question_that_moved_excludes_no_loss(tmp_path: Path) -> None:
+    base = graded([["correct", "incorrect"]] * 30)
+    cand = graded([["correct", "correct"], *[["correct", "incorrect"]] * 29])
+    assert says(compared(tmp_path, base, cand)) == "cannot exclude a loss of 11.6 points"
+
+
+def test_equal_gains_have_no_interval_to_exclude_a_loss_by(tmp_path: Path) -> None:
+    (task,) = compared(tmp_path, *counted(50, 14, 4, 32)).tasks
+    assert sentence(replace(task, finding=NOT_SHOWN), Estimate(0.5)) == (
+        "cannot exclude any loss: no interval"
+    )
+
+
+def test_an_interval_above_zero_that_the_test_does_not_bear_out_excludes_no_loss(
+    tmp_path: Path,
+) -> None:
+    (task,) = compared(tmp_path, *counted(50, 14, 4, 32)).tasks
+    doubtful = replace(task, test=replace(task.test, p=0.06, holm_p=0.06), finding=NOT_SHOWN)
+    said = sentence(doubtful, Estimate(0.1, 0.001, 0.2))
+    assert said == "no loss within the interval, but the test does not exclude one"

@@ -8,6 +8,7 @@ import pytest
 
 from analysis.compare import Comparison
 from analysis.estimate import Estimate
+from analysis.reading.question import read_question
 from tests.analysis.comparisons import cells, compared, graded, table_of
 from tests.analysis.runs import foreign_row, our_row
 
@@ -104,3 +105,35 @@ def test_where_no_question_has_k_graded_samples_the_reason_stands(tmp_path: Path
     assert row["baseline"].reason
     assert isinstance(row["p"], float)
     assert math.isnan(row["p"])
+
+
+def test_what_a_filter_of_lm_eval_left_is_the_answer(tmp_path: Path) -> None:
+    def row(answer: str, score: float) -> Any:
+        made = foreign_row(0, score, text=f"so: {answer}", filter="strict-match")
+        return made | {"filtered_resps": [answer]}
+
+    comparison = compared(tmp_path, [row("7", 1.0)], [row("[invalid]", 0.0)])
+    told = cells(table_of("questions", comparison), "quiz", "0")
+    assert (told["baseline_answer"], told["candidate_answer"]) == ("7", None)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_repeat_has_the_answer_that_a_filter_left(nested: bool) -> None:
+    left = ["7", "[invalid]", " "]
+    row = foreign_row(0, [1.0, 0.0, 0.0], filter="strict-match")
+    row |= {"resps": [["so: 7", "no", "so:"]], "filtered_resps": [left] if nested else left}
+    samples = read_question(row, "exact_match", 1).samples
+    assert [one.answer for one in samples] == ["7", None, None]
+
+
+def test_the_filter_that_leaves_the_whole_text_makes_no_answers(tmp_path: Path) -> None:
+    base, cand = ([foreign_row(0, value, text="the answer is 7")] for value in (0.0, 1.0))
+    row = cells(table_of("questions", compared(tmp_path, base, cand)), "quiz", "0")
+    assert row["baseline_answer"] is None
+
+
+def test_answers_are_told_apart_by_more_than_blanks(tmp_path: Path) -> None:
+    base = [answered(0, ["7", "7 ", " 9"], "7")]
+    comparison = compared(tmp_path, base, [answered(0, ["7", None, ""], "7")])
+    row = cells(table_of("questions", comparison), "quiz", "0")
+    assert row["baseline_answer"] == "7 (2), 9 (1)"

@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from analysis.estimate import Estimate
 from analysis.stats.equivalence import tost_paired
 from analysis.stats.paired import PairedTable, newcombe_difference, odds_ratio, tango_difference
-from analysis.stats.power import needed_n
+from analysis.stats.power import exact_power, needed_n
 from analysis.stats.proportions import clopper_pearson
 from tests.analysis.comparisons import (
     cells,
@@ -92,7 +94,7 @@ def test_intervals_of_repeated_samples_know_that_they_share_questions(tmp_path: 
     base = graded([["correct"] * 4] * 5 + [["incorrect"] * 4] * 5)
     cand = graded([["correct"] * 4] * 7 + [["incorrect"] * 4] * 3)
     table = table_of("intervals", compared(tmp_path, base, cand))
-    assert table.column("method") == ["question bootstrap", "normal, clustered by question"]
+    assert table.column("method") == ["question bootstrap", "t, clustered by question"]
     for method in table.column("method"):
         row = cells(table, "quiz", str(method))
         assert isinstance(row["baseline"], Estimate)
@@ -110,6 +112,61 @@ def test_intervals_of_one_question_say_why_there_are_none(tmp_path: Path) -> Non
         assert difference.value == 0.5
         assert math.isnan(difference.low)
         assert difference.reason
+
+
+def test_questions_of_one_group_may_be_alike_in_the_intervals(tmp_path: Path) -> None:
+    rows = [
+        [
+            {
+                **foreign_row(i, float(i % 7 < right)),
+                "doc": {"question": str(i), "topic": str(i % 7)},
+            }
+            for i in range(70)
+        ]
+        for right in (3, 5)
+    ]
+    comparison = compared(tmp_path, *rows)
+    alone = cells(table_of("intervals", comparison), "quiz", "normal, paired")["difference"]
+    table = table_of("intervals", comparison, by=("topic",))
+    row = cells(table, "quiz", "t, clustered by topic")
+    assert isinstance(row["difference"], Estimate)
+    assert isinstance(alone, Estimate)
+    assert row["difference"].value == pytest.approx(2 / 7)
+    # seven groups of ten equal questions: a t of seven values
+    half = stats.t.isf(0.025, 6) * np.std([1, 1, 0, 0, 0, 0, 0], ddof=1) / math.sqrt(7)
+    assert row["difference"].high - row["difference"].value == pytest.approx(half)
+    assert row["difference"].low < 0.0 < alone.low
+    with pytest.raises(ValueError, match="no doc tells its passage"):
+        table_of("intervals", comparison, by=("passage",))
+
+
+def test_the_scores_and_the_difference_of_a_line_agree(tmp_path: Path) -> None:
+    base = graded([["correct"] * 4] * 5 + [["incorrect"] * 4] * 5)
+    cand = graded([["correct"] * 4] * 4 + [["incorrect", *["grader_error"] * 3]] * 6)
+    table = table_of("intervals", compared(tmp_path, base, cand))
+    for method in table.column("method"):
+        row = cells(table, "quiz", str(method))
+        scores = [row["baseline"], row["candidate"], row["difference"]]
+        values = [one.value for one in scores if isinstance(one, Estimate)]
+        assert values == pytest.approx([0.5, 0.4, -0.1])
+
+
+def test_power_is_that_of_showing_the_margin(tmp_path: Path) -> None:
+    row = cells(table_of("equivalence", compared(tmp_path, *counted(300, 60, 40, 100))), "quiz")
+    assert isinstance(row["power"], Estimate)
+    assert row["power"].value == exact_power(0.03, 0.2, 500)
+    base, cand = graded([["correct"] * 2] * 9), graded([["correct", "incorrect"]] * 9)
+    row = cells(table_of("equivalence", compared(tmp_path / "k", base, cand)), "quiz")
+    assert isinstance(row["power"], Estimate)
+    assert "alike" in str(row["power"].reason)
+
+
+def test_no_number_of_questions_below_six_shows_a_difference(tmp_path: Path) -> None:
+    base = graded([["incorrect"] * 2] * 8)
+    cand = graded([["correct"] * 2] * 7 + [["correct", "incorrect"]])
+    row = cells(table_of("equivalence", compared(tmp_path, base, cand)), "quiz")
+    assert isinstance(row["needed_n"], Estimate)
+    assert row["needed_n"].value == 6.0
 
 
 def test_equivalence_is_shown_by_many_questions_and_not_by_few(tmp_path: Path) -> None:

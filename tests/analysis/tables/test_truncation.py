@@ -8,8 +8,15 @@ import pytest
 from analysis.compare import Comparison
 from analysis.estimate import Estimate
 from analysis.stats.paired import PairedTable, newcombe_difference
-from tests.analysis.comparisons import cells, compared, graded, table_of
-from tests.analysis.runs import foreign_row, our_row
+from tests.analysis.comparisons import (
+    cells,
+    compared,
+    compared_paths,
+    compared_tasks,
+    graded,
+    table_of,
+)
+from tests.analysis.runs import foreign_row, our_row, pair_of_runs
 
 AS_REPORTED, COMPLETED, ANSWERED = "as reported", "left out in both", "left out if unanswered"
 WORST, BEST = "right / wrong: worst case", "wrong / right: best case"
@@ -86,6 +93,13 @@ def test_nothing_cut_off_is_one_line_and_said(tmp_path: Path) -> None:
     assert "nothing was cut off" in table.notes[0]
 
 
+def test_tasks_of_which_nothing_was_cut_off_share_a_note(tmp_path: Path) -> None:
+    rows = [foreign_row(i, 1.0, text="x") for i in range(3)]
+    tasks = dict.fromkeys(("one", "two"), (rows, rows))
+    table = table_of("truncation", compared_tasks(tmp_path, tasks))
+    assert table.notes == ("one, two: nothing was cut off in either arm.",)
+
+
 def test_a_task_without_text_cannot_be_cut_off(tmp_path: Path) -> None:
     rows = [foreign_row(i, 1.0, resps=[[[-1.5, False]]]) for i in range(3)]
     comparison = compared(tmp_path, rows, rows)
@@ -135,3 +149,16 @@ def test_part_scores_and_failed_graders_have_lines_of_their_own(tmp_path: Path) 
     row = cells(table, "quiz", "partly right")
     assert (row["right"], row["not_graded"], row["total"]) == (1, 1, 2)
     assert cells(table, "quiz", "right")["wrong"] == 1
+
+
+def test_the_worst_case_of_an_error_rate_is_a_higher_one(tmp_path: Path) -> None:
+    told = {"higher_is_better": {"quiz": {"error": False}}}
+    base, cand = (
+        [foreign_row(i, value, metric="error", text=text) for i in range(9)]
+        for value, text in ((0.0, "7"), (0.0, "<think>on and on"))
+    )
+    comparison = compared_paths(*pair_of_runs(tmp_path, base, cand, results=told))
+    table = table_of("truncation", comparison)
+    assert values(comparison, WORST)[3] == 1.0
+    assert values(comparison, BEST)[3] == 0.0
+    assert any("0.0 to +100.0 points" in note for note in table.notes)
