@@ -106,7 +106,8 @@ def of_task(task: TaskComparison, couples: list[Couple]) -> Iterator[Warning]:
         yield from of_loops(task, number, list(rows))
         yield from of_sampling(task, number, list(rows))
     if 0 < task.n_pairs < FEWEST:
-        yield Warning(INFO, "few-questions", task.task, f"only {task.n_pairs} question{plural}")
+        text = f"only {task.n_pairs} question{'' if task.n_pairs == 1 else 's'}"
+        yield Warning(INFO, "few-questions", task.task, text)
     elif task.detectable.value > DETECTABLE:
         text = FEW.format(100 * task.detectable.value, task.n_pairs)
         yield Warning(INFO, "few-questions", task.task, text)

@@ -5,7 +5,7 @@ the figures (`compare`, `stats.strata`) and what else is doubtful (`reliability`
 
     verdict(comparison).sentence
     # "No difference shown: +2.8 points [-1.7, +7.3] on distill_math500 (500 questions, p=0.2504);
-    #  80% power only for 6.3 points or more"
+    #  a true difference of 6.3 points would be seen four times in five"
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from analysis.estimate import NAN, Estimate, undefined
 from analysis.items import BASELINE, CANDIDATE
 from analysis.render.cells import text
 from analysis.stats import strata
+from analysis.stats.equivalence import tost_paired
+from analysis.tables.catalogue import TableOptions
 from analysis.tables.couples import Couple, by_task, question_means, scored
 from analysis.tables.table import Kind
 
@@ -117,7 +119,7 @@ def of_one_task(task: TaskComparison) -> Verdict:
     questions = f"{task.n_pairs:,} question{'s' if task.n_pairs > 1 else ''}"
     sentence = (
         f"{finding.capitalize()}: {points(task.difference)} on {task.task} "
-        f"({questions}, {p_of(task.test.p)}{turned}){needed(finding, task.detectable)}"
+        f"({questions}, {p_of(task.test.p)}{turned}){unshown(task)}"
     )
     method = f"{task.difference.method}; {task.test.rule}"
     return Verdict(sentence, task.difference, task.test.p, finding, task.detectable, method)
@@ -190,7 +192,7 @@ def headline(task: TaskComparison, n_tasks: int) -> str:
     p = p_of(task.test.p)
     if n_tasks > 1:
         p += f", Holm {p_of(task.test.holm_p)}"
-    return f"{task.finding} ({p}): {points(task.difference)}{needed(task.finding, task.detectable)}"
+    return f"{task.finding} ({p}): {points(task.difference)}{unshown(task)}"
 
 
 def points(difference: Estimate) -> str:
@@ -209,7 +211,21 @@ def needed(finding: str, detectable: Estimate) -> str:
     """Say, where nothing is shown, how large a true difference mostly would have been shown."""
     if finding != NOT_SHOWN or not detectable.defined:
         return ""
-    return f"; 80% power only for {text(detectable.value, Kind.PERCENT)} points or more"
+    size = text(detectable.value, Kind.PERCENT)
+    return f"; a true difference of {size} points would be seen four times in five"
+
+
+def unshown(task: TaskComparison) -> str:
+    """Say of a task that shows nothing whether the arms are shown to be equal, else what it lacks.
+
+    Equal is within the margin that `equivalence` takes when none is given.
+    """
+    if task.finding == NOT_SHOWN and task.agreement is not None:
+        equal = tost_paired(task.agreement, TableOptions.margin)
+        if equal.shown:
+            margin = f"{100 * TableOptions.margin:g}"
+            return f"; shown to be equal within {margin} points (TOST {p_of(equal.p)})"
+    return needed(task.finding, task.detectable)
 
 
 def shown(what: str, tasks: Sequence[str]) -> str:

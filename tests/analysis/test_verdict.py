@@ -34,7 +34,7 @@ def test_what_would_have_been_needed_is_said_where_nothing_is_shown(tmp_path: Pa
     assert found.finding == NOT_SHOWN
     assert found.sentence.startswith("No difference shown: 0.0 points [")
     detectable = 100 * found.detectable.value
-    assert f"; 80% power only for {detectable:.1f} points or more" in found.sentence
+    assert f"; a true difference of {detectable:.1f} points would be seen" in found.sentence
 
 
 def test_several_tasks_are_one_mean_in_which_each_counts_alike(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_headline_of_a_task_names_both_p_values_among_several(tmp_path: Path
     comparison = compared_tasks(tmp_path, {"one": EQUAL, "two": EQUAL})
     line = headline(comparison.tasks[0], 2)
     assert line.startswith("no difference shown (p=1.0000, Holm p=1.0000): 0.0 points [")
-    assert "80% power only for" in line
+    assert "would be seen four times in five" in line
 
 
 def test_a_task_whose_grader_broke_has_no_headline(tmp_path: Path) -> None:
@@ -177,3 +177,13 @@ def test_tasks_without_a_difference_leave_a_mean_with_its_interval(tmp_path: Pat
     found = verdict(compared_tasks(tmp_path, {"one": same, "two": same}))
     assert found.p == 1.0
     assert found.difference.low < -0.05 < 0.05 < found.difference.high
+
+
+def test_arms_that_are_shown_to_be_equal_are_said_to_be(tmp_path: Path) -> None:
+    comparison = compared(tmp_path, *counted(480, 8, 9, 503))
+    (task,) = comparison.tasks
+    said = "; shown to be equal within 3 points (TOST p="
+    assert task.finding == NOT_SHOWN
+    assert said in verdict(comparison).sentence
+    assert said in headline(task, 1)
+    assert "four times in five" not in headline(task, 1)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from analysis.html.page import PageOptions, notes, page
 from analysis.html.shell import with_code
 from analysis.reliability import warnings
+from analysis.tables import catalogue
 from tests.analysis.comparisons import compared, compared_tasks
 from tests.analysis.html.pages import COMMAND, quiz_comparison, quiz_page
 from tests.analysis.runs import foreign_row
@@ -175,6 +177,18 @@ def test_a_warning_is_not_said_again_among_the_notes(tmp_path: Path) -> None:
     comparison = quiz_comparison(tmp_path)
     found = warnings(comparison)
     assert not {one.text for one in found} & {one.text for one in notes(comparison, found)}
+
+
+def test_one_question_is_one_and_a_command_that_is_named_is_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [replace(entry, reading="Read `ratio`.") for entry in catalogue.PAIR]
+    monkeypatch.setattr(catalogue, "PAIR", named)
+    rows = [foreign_row(0, 1.0, text="x")]
+    made = page(compared(tmp_path, rows, rows), PageOptions())
+    assert "1 task, 1 paired question<" in made
+    assert ">only 1 question<" in made.replace("<b>quiz</b>: ", ">")
+    assert '<p class="lead">Read <code>ratio</code>.</p>' in made
 
 
 def test_data_of_the_explorer_is_json_that_ends_no_script(tags: Tags) -> None:

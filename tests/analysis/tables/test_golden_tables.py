@@ -445,6 +445,6 @@ def test_the_verdict_on_a_real_pair_is_its_published_test(tmp_path: Path) -> Non
     comparison = compared(tmp_path, base, student)
     sentence = verdict(comparison).sentence
     assert sentence.startswith("No difference shown: +2.8 points [-1.6, +7.2] on quiz (500 q")
-    assert "80% power only for 6.3 points or more" in sentence
+    assert "a true difference of 6.3 points would be seen four times in five" in sentence
     gains = cells(table_of("truncation", comparison), "quiz", "left out in both")
     assert estimate(gains["difference"]).low > 0.0  # 94 long chains of thought were cut off
