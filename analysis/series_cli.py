@@ -145,7 +145,7 @@ def tiers(runs: Sequence[str], **options: Any) -> None:
     """Runs trained on shorter and shorter responses: words, accuracy and their trend.
 
     The first run is what the others are compared with. In a CSV each run is a tier, with its column
-    `words`.
+    `words`; a run `base` there, or --baseline, takes the first one's place.
 
     \b
     distill-report tiers R1=runs/long R2=runs/middle R3=runs/short
@@ -154,15 +154,20 @@ def tiers(runs: Sequence[str], **options: Any) -> None:
     from analysis.tables.tiers import tiers as make
 
     if is_csv(runs, options):
-        emit(make(read(runs, options)), options)
+        series = read(runs, options)
+        first = ""
+        if not series.baseline and len(series.runs) > 1:
+            first = series.runs[0]
+            series = read(runs, {**options, "baseline": first})
+        emit(make(series, first), options)
         return
     from analysis.series.runs import from_runs, named_runs
 
     if len(runs) < 2:
         raise ValueError("name at least two tiers: NAME=RUN NAME=RUN, or one CSV")
-    first, *rest = (named_runs([word])[0] for word in runs)
-    series = from_runs(first.path, rest, reading(options))
-    emit(make(series, first.name), options)
+    longest, *rest = (named_runs([word])[0] for word in runs)
+    series = from_runs(longest.path, rest, reading(options))
+    emit(make(series, longest.name), options)
 
 
 @click.command()

@@ -84,7 +84,8 @@ def judge(baseline: Path, candidate: Path, **options: Any) -> None:
     except KeyboardInterrupt as pressed:
         say(str(pressed) or "interrupted")
         sys.exit(INTERRUPTED)
-    emit(done.tables, options, comparison)
+    if done.n_asked or done.n_found:  # else nobody said anything, and `end` says why
+        emit(done.tables, options, comparison)
     end(done, task.out)
 
 

@@ -165,6 +165,8 @@ def test_with_no_judge_in_reach_nothing_is_said(tmp_path: Path) -> None:
     gone = spec(f"http://127.0.0.1:{closed_port()}/v1", "gone")
     done = judged(tmp_path, arms(tmp_path, 3), gone)
     assert done.exit_code == 1
+    assert "Positions" not in done.output  # nor any other table
+    assert "─" not in done.output
     assert "nothing listens" in done.output
     assert tables(tmp_path)["effort"] == []
     assert all(row["verdict"] is None for row in judgments(tmp_path))

@@ -146,6 +146,20 @@ def test_tiers_of_runs_are_compared_with_the_first_and_count_their_words(tmp_pat
     assert table["rows"][2]["p"] < 0.001
 
 
+def test_tiers_of_a_csv_without_a_baseline_are_compared_with_the_first(tmp_path: Path) -> None:
+    rows = [("R1", "T", 70, 220, 100), ("R2", "T", 66, 150, 100), ("R6", "T", 42, 31, 100)]
+    path = write_csv(tmp_path / "a.csv", "run,task,percent,words,n", rows)
+    done = invoke("tiers", path, "--json", "-")
+    assert done.exit_code == 0, done.output
+    table = json.loads(done.output)["tables"]["tiers"]
+    assert [row["tier"] for row in table["rows"]] == ["R1", "R2", "R6"]
+    assert [one["heading"] for one in table["columns"] if one["name"] == "difference"] == [
+        "against R1"
+    ]
+    assert table["rows"][0]["difference"] is None
+    assert table["rows"][2]["difference"]["value"] == pytest.approx(-0.28)
+
+
 @needs_shared
 def test_the_published_format_training_gains_nothing_but_one_point(tmp_path: Path) -> None:
     told = golden()
