@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -32,26 +33,43 @@ if TYPE_CHECKING:
 
 KINDS = ("docs", "prompts", "graders", "sampling")
 STDOUT = "-"
+FEW_FILES = 4  # of one folder that are named one by one
 PATH = click.Path(path_type=Path)
 WRITABLE = click.Path(path_type=Path, allow_dash=True)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SEED = click.option("--seed", default=1234, show_default=True, help="Seed of all resampling.")
+READING = (
+    click.option(
+        "--log", "logs", multiple=True, type=PATH, help="Proxy log of any of the runs; repeat it."
+    ),
+    click.option("--task", "tasks", multiple=True, metavar="TASK", help="Only this; repeat it."),
+    click.option(
+        "--metric",
+        "metrics",
+        multiple=True,
+        metavar="[TASK=]NAME",
+        help="Grade by this metric; repeat it.",
+    ),
+    click.option(
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="[TASK=]NAME",
+        help="Read this filter; repeat it.",
+    ),
+    click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(KINDS),
+        help="Accept this difference of the runs; repeat it.",
+    ),
+    SEED,
+)
 PAIR = (
     click.argument("baseline", type=PATH),
     click.argument("candidate", type=PATH),
-    click.option("--log", "logs", multiple=True, type=PATH, help="Proxy log of either arm."),
-    click.option("--task", "tasks", multiple=True, metavar="TASK", help="Only this task."),
-    click.option(
-        "--metric", "metrics", multiple=True, metavar="[TASK=]NAME", help="Grade by this metric."
-    ),
-    click.option(
-        "--filter", "filters", multiple=True, metavar="[TASK=]NAME", help="Read this filter."
-    ),
-    click.option(
-        "--allow", multiple=True, type=click.Choice(KINDS), help="Accept this difference of arms."
-    ),
-    SEED,
+    *READING,
 )
 CSV = click.option("--csv", "csv_path", type=WRITABLE, metavar="FILE|-", help="Write raw CSV.")
 CSV_FOLDER = click.option(
@@ -251,8 +269,16 @@ def write_forms(
     if any(str(options[f"{form}_path"]) == STDOUT for form in ("csv", *texts)):
         return
     show(sys.stdout)
-    for path in wrote:
-        click.echo(f"wrote {visible(str(path))}")
+    for line in written(wrote):
+        click.echo(visible(line))
+
+
+def written(files: Sequence[Path]) -> list[str]:
+    """Say which files were written; those of a folder in one line."""
+    in_folder = Counter(path.parent for path in files)
+    many = {folder: n for folder, n in in_folder.items() if n > FEW_FILES}
+    lines = [f"wrote {n} files in {folder}" for folder, n in many.items()]
+    return [*lines, *(f"wrote {path}" for path in files if path.parent not in many)]
 
 
 def is_folder(path: Path) -> bool:

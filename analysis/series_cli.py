@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analysis.commands import (
-    KINDS,
     PATH,
-    SEED,
+    READING,
     Command,
     by_task,
     emit,
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
     from analysis.series.form import Series
     from analysis.series.runs import Reading
 
-READING = (
-    click.option("--log", "logs", multiple=True, type=PATH, help="Proxy log of any run."),
-    click.option("--task", "tasks", multiple=True, metavar="TASK", help="Only this task."),
-    click.option(
-        "--metric", "metrics", multiple=True, metavar="[TASK=]NAME", help="Grade by this metric."
-    ),
-    click.option(
-        "--filter", "filters", multiple=True, metavar="[TASK=]NAME", help="Read this filter."
-    ),
-    click.option(
-        "--allow", multiple=True, type=click.Choice(KINDS), help="Accept this difference of runs."
-    ),
-    SEED,
-)
 OF_CSV = (
     click.option("--baseline", metavar="NAME", help="Of a CSV: the run to compare with."),
     click.option("--series", metavar="NAME", help="Of a CSV with several series: this one."),

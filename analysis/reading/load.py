@@ -271,7 +271,8 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
     """Return the metric that grades a task.
 
     What was asked for; else our own verdicts; else the first of METRIC_PRIORITY that the row has;
-    else the first listed metric with a value in [0, 1].
+    else the first listed metric with a value in [0, 1]; else the first of METRIC_PRIORITY with a list
+    of such values.
 
     Raises:
         ValueError: the row lacks what was asked for.
@@ -290,6 +291,9 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
         return asked
     for name in (*METRIC_PRIORITY, *listed):
         if name in row and may_be_score(row[name]):
+            return name
+    for name in METRIC_PRIORITY:  # a flag for each completion
+        if isinstance(row.get(name), list) and row[name] and all(map(may_be_score, row[name])):
             return name
     raise Unscored(
         f"{where}: no metric with a value in [0, 1]; it has {', '.join(listed) or 'none'}"

@@ -138,5 +138,5 @@ def foot_lines(table: Table, most: int = 4) -> list[str]:
     lines = [table.foot] if table.foot else []
     if missing := reasons(table):
         more = f"; and {len(missing) - most} other reasons" if len(missing) > most else ""
-        lines.append(f"{MISSING} means: {'; '.join(missing[:most])}{more}.")
+        lines.append(f"No number ({MISSING}): {'; '.join(missing[:most])}{more}.")
     return [*lines, *(f"Note: {note}" for note in table.notes)]

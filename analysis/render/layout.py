@@ -118,8 +118,8 @@ def panels(columns: list[Strings], width: int) -> list[Layout]:
 
 def split(columns: list[Strings], width: int, ways: Sequence[Way]) -> list[Layout]:
     """Return panels of as many columns as fit in one of these ways, each with the keys."""
-    n_keys = next((i for i, column in enumerate(columns) if column.numeric), len(columns))
-    keys, rest = columns[: min(n_keys, 2)], columns[min(n_keys, 2) :]
+    n_keys = key_count(columns)
+    keys, rest = columns[:n_keys], columns[n_keys:]
     made: list[Layout] = []
     shown: list[Strings] = []
     for column in rest:
@@ -129,6 +129,16 @@ def split(columns: list[Strings], width: int, ways: Sequence[Way]) -> list[Layou
             shown = []
         shown.append(column)
     return [*made, forced([*keys, *shown], width)]
+
+
+def key_count(columns: list[Strings]) -> int:
+    """Return how many leading columns of text name each row, 2 at most where none do."""
+    n_text = next((i for i, column in enumerate(columns) if column.numeric), len(columns) - 1)
+    for count in range(1, n_text + 1):
+        rows = list(zip(*(column.cells for column in columns[:count]), strict=True))
+        if len(set(rows)) == len(rows):
+            return count
+    return min(n_text, 2)
 
 
 def forced(columns: list[Strings], width: int) -> Layout:

@@ -82,7 +82,8 @@ def test_a_list_of_flags_is_their_mean(tmp_path: Path) -> None:
 
 def test_a_list_of_flags_for_as_many_completions_is_one_sample_each(tmp_path: Path) -> None:
     row = {**foreign_row(0, [1, 0]), "resps": [["a", "b"]]}
-    task = read(tmp_path, [row], Choice(metrics={"": "exact_match"}))
+    task = read(tmp_path, [row])
+    assert task.metric == "exact_match"
     samples = task.questions[0].samples
     assert [s.text and s.text.text_key for s in samples] == [text_key("a"), text_key("b")]
     assert [s.score for s in samples] == [1.0, 0.0]

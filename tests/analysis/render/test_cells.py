@@ -66,4 +66,4 @@ def test_the_foot_says_why_numbers_are_missing_each_reason_once() -> None:
     column = Column("a", "a", Kind.PERCENT)
     rows = [(undefined("no sample"),), (undefined("no log"),), (undefined("no sample"),), (None,)]
     table = Table("t", "T", (column,), rows, foot="How.", notes=("Beware.",))
-    assert cells.foot_lines(table) == ["How.", "- means: no sample; no log.", "Note: Beware."]
+    assert cells.foot_lines(table) == ["How.", "No number (-): no sample; no log.", "Note: Beware."]

@@ -18,7 +18,7 @@ def test_a_table_is_a_markdown_table_with_its_foot() -> None:
     assert lines[7:12] == [
         "Wilson 95%.",
         "",
-        "\\- means: no completed sample.",
+        "No number (-): no completed sample.",
         "",
         "Note: A note.",
     ]

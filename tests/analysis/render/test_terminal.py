@@ -104,6 +104,17 @@ def test_more_columns_than_fit_are_shown_in_panels_that_repeat_their_keys() -> N
     assert output.count("candidate") > 1
 
 
+def test_each_panel_names_its_rows_by_as_many_columns_as_that_takes() -> None:
+    numbers = sheets.wide(12).columns[2:]
+    columns = (*(Column(name, name) for name in ("task", "by", "group")), *numbers)
+    rows = [("quiz", "level", f"group {i}", *[123456.0] * 12) for i in range(4)]
+    output = printed(Table("groups", "By group", columns, rows), 80)
+    n_panels = output.count("─\n")
+    assert n_panels > 1
+    for i in range(4):
+        assert output.count(f"group {i}") == n_panels
+
+
 def test_columns_without_a_value_are_named_where_they_would_cost_a_panel() -> None:
     whole = sheets.wide(20)
     rows = [(*row[:4], *[None] * 18) for row in whole.rows]
