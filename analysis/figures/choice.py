@@ -118,16 +118,22 @@ def groups(table: Table, comparison: Comparison) -> Picture | None:
         colour = svg.CANDIDATE if difference.value > 0 else svg.BASELINE
         mark = Mark(difference, colour if shown else svg.INK)
         rows.append(Row(str(group), (mark,), cells.text(difference, Kind.POINTS), n=count(n)))
+    return differences(
+        table,
+        rows,
+        "Difference in each group, candidate minus baseline, with 95% intervals",
+        "Blue or orange: shown to be higher or lower after Holm over the groups of one tag.",
+    )
+
+
+def differences(table: Table, rows: list[Row], title: str, legend: str) -> Picture | None:
+    """Draw lines of differences, the first MOST_ROWS of them; None where there are none."""
     if not rows:
         return None
-    about = About(
-        table.name,
-        "Difference in each group, candidate minus baseline, with 95% intervals",
-        "; ".join(f"{row.label} {row.values}".strip() for row in rows[:MOST_ROWS]) + ".",
-        "Blue or orange: shown to be higher or lower after Holm over the groups of one tag."
-        + left_out(rows, MOST_ROWS),
-    )
-    return picture(about, lambda width: intervals(POINTS, rows[:MOST_ROWS], width))
+    shown = rows[:MOST_ROWS]
+    said = "; ".join(f"{row.label} {row.values}".strip() for row in shown)
+    about = About(table.name, title, f"{said}.", legend + left_out(rows, MOST_ROWS))
+    return picture(about, lambda width: intervals(POINTS, shown, width))
 
 
 def truncation(table: Table, comparison: Comparison) -> Picture | None:
@@ -146,16 +152,13 @@ def truncation(table: Table, comparison: Comparison) -> Picture | None:
         case = str(case)
         values = cells.text(difference, Kind.POINTS)
         rows.append(Row(case, (Mark(difference),), values, n=count(n)))
-    if not rows:
-        return None
-    about = About(
-        table.name,
+    return differences(
+        table,
+        rows,
         "The difference, whatever the completions that were cut off would have been",
-        "; ".join(f"{row.label} {row.values}".strip() for row in rows[:MOST_ROWS]) + ".",
         "Candidate minus baseline with 95% intervals. Where the last two lines lie on different "
-        "sides of 0, the token limit decides who is ahead." + left_out(rows, MOST_ROWS),
+        "sides of 0, the token limit decides who is ahead.",
     )
-    return picture(about, lambda width: intervals(POINTS, rows[:MOST_ROWS], width))
 
 
 def count(cell: Cell) -> int | None:

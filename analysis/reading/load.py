@@ -271,8 +271,8 @@ def choose_metric(row: dict[str, Any], asked: str | None, where: str) -> str:
     """Return the metric that grades a task.
 
     What was asked for; else our own verdicts; else the first of METRIC_PRIORITY that the row has;
-    else the first listed metric with a value in [0, 1]; else the first of METRIC_PRIORITY with a list
-    of such values.
+    else the first listed metric with a value in [0, 1]; else the first of METRIC_PRIORITY with a
+    list of such values.
 
     Raises:
         ValueError: the row lacks what was asked for.

@@ -20,6 +20,7 @@ from analysis.compare import Comparison, agreement_of, score_of
 from analysis.estimate import NAN, Estimate, undefined
 from analysis.items import Item
 from analysis.stats import cluster, multiplicity, paired, proportions
+from analysis.tables.table import Column, Kind
 
 Couple = tuple[Item, Item]
 """One sample in both arms, baseline first."""
@@ -27,6 +28,15 @@ Couple = tuple[Item, Item]
 Score = Callable[[Item], float | None]
 LONGEST = 80  # characters of a text in a table; the whole of it stands in items.csv and the files
 NO_COUPLE = "no question with a score in both arms"
+FIGURES = (  # how PairedFigures stand in a table, with the p of their family beside their own
+    Column("n", "n", Kind.COUNT),
+    Column("baseline", "baseline", Kind.PERCENT),
+    Column("candidate", "candidate", Kind.PERCENT),
+    Column("difference", "difference", Kind.POINTS),
+    Column("p", "p", Kind.P),
+    Column("holm_p", "Holm p", Kind.P),
+    Column("bh_p", "BH p", Kind.P),
+)
 FIRST_OF_SEEDS = 2000  # `compare` and `volume` use numbers below it
 
 

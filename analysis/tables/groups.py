@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from analysis.compare import Comparison
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.couples import (
+    FIGURES,
     Couple,
     PairedFigures,
     adjusted,
@@ -22,20 +23,14 @@ from analysis.tables.couples import (
     number_of,
     paired_figures,
 )
-from analysis.tables.table import Cell, Column, Kind, Table
+from analysis.tables.table import Cell, Column, Table
 
 MOST_GROUPS = 60  # a tag with more groups than this names single docs
 COLUMNS = (
     Column("task", "task"),
     Column("by", "by"),
     Column("group", "group"),
-    Column("n", "n", Kind.COUNT),
-    Column("baseline", "baseline", Kind.PERCENT),
-    Column("candidate", "candidate", Kind.PERCENT),
-    Column("difference", "difference", Kind.POINTS),
-    Column("p", "p", Kind.P),
-    Column("holm_p", "Holm p", Kind.P),
-    Column("bh_p", "BH p", Kind.P),
+    *FIGURES,
 )
 FOOT = (
     "McNemar in each group (several samples a question: sign-flip permutation of question means), "

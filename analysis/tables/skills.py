@@ -20,6 +20,7 @@ from analysis.compare import Comparison
 from analysis.stats import association
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.couples import (
+    FIGURES,
     Couple,
     PairedFigures,
     adjusted,
@@ -141,13 +142,7 @@ def skills(comparison: Comparison, options: TableOptions) -> Table:
         Column("topic", "topic"),
         Column("trained", "trained", Kind.COUNT),
         Column("share", "share", Kind.PERCENT),
-        Column("n", "n", Kind.COUNT),
-        Column("baseline", "baseline", Kind.PERCENT),
-        Column("candidate", "candidate", Kind.PERCENT),
-        Column("difference", "difference", Kind.POINTS),
-        Column("p", "p", Kind.P),
-        Column("holm_p", "Holm p", Kind.P),
-        Column("bh_p", "BH p", Kind.P),
+        *FIGURES,
     )
     title = "Topics trained on, and what they gained"
     if not options.train:
