@@ -10,18 +10,18 @@ themselves and every rendering (`tables`). All numbers are computed here, from `
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from analysis import comparability, items, notices, volume
+from analysis.alignment import Aligned, accept, align, differences
 from analysis.estimate import NAN, Estimate, Share, undefined
 from analysis.items import BASELINE, CANDIDATE, Item
-from analysis.pairing import Pairs, pair
-from analysis.reading.load import Arm, TaskRun
+from analysis.reading.load import Arm
 from analysis.reading.quality import Finding
 from analysis.stats import cluster, multiplicity, paired, power, proportions
 
@@ -123,105 +123,65 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
     Raises:
         ValueError: no task in common, arms that may not be compared, or a damaged log.
     """
-    names = [task for task in baseline.tasks if task in candidate.tasks]
-    if not names:
-        raise ValueError(
-            f"no task in common: baseline has {', '.join(baseline.tasks)}; "
-            f"candidate has {', '.join(candidate.tasks)}"
-        )
-    aligned = [pair(baseline.tasks[name], candidate.tasks[name]) for name in names]
-    runs = [arm.tasks[name] for name in names for arm in (baseline, candidate)]
-    with items.open_logs(options.logs, runs) as logs:
-        tables = [
-            items.build(baseline.tasks[name], candidate.tasks[name], pairs, logs)
-            for name, pairs in zip(names, aligned, strict=True)
-        ]
-    found: list[comparability.Difference] = []
-    for name, pairs, (_, joined) in zip(names, aligned, tables, strict=True):
-        found += comparability.differences(baseline.tasks[name], candidate.tasks[name], pairs)
-        found += [one._replace(task=name) for one in comparability.wire_differences(joined)]
-    allowed = accept(found, options.allow)
-    tasks = [
-        compare_task(baseline.tasks[name], candidate.tasks[name], pairs, rows, options.seed)
-        for name, pairs, (rows, _) in zip(names, aligned, tables, strict=True)
-    ]
+    aligned, logs = align(baseline, candidate, options.logs)
+    allowed = accept(differences(aligned), options.allow)
+    tasks = [compare_task(one, options.seed) for one in aligned]
+    rows = [item for one in aligned for item in one.rows]
+    names = [one.baseline.task for one in aligned]
+    runs = [run for one in aligned for run in (one.baseline, one.candidate)]
     told = [
-        *notices.of_arms(baseline, candidate, names, alike=not allowed),
-        *(f"allowed difference of {kind}, {task}: {text}" for kind, task, text in allowed),
+        *notices.of_arms(baseline, candidate, names, allowed),
         *notices.of_logs(logs, bool(options.logs)),
-        *notices.of_shared(item for rows, _ in tables for item in rows),
+        *notices.of_shared(rows),
     ]
     return Comparison(
         baseline=baseline.label,
         candidate=candidate.label,
-        baseline_model=baseline.tasks[names[0]].file.model,
-        candidate_model=candidate.tasks[names[0]].file.model,
+        baseline_model=aligned[0].baseline.file.model,
+        candidate_model=aligned[0].candidate.file.model,
         tasks=with_findings(tasks),
         notices=list(dict.fromkeys(told)),
         allowed=allowed,
-        items=[item for rows, _ in tables for item in rows],
+        items=rows,
         logs=options.logs,
         seed=options.seed,
-        quality=items.findings(runs, logs, (item for rows, _ in tables for item in rows)),
+        quality=items.findings(runs, logs, rows),
     )
 
 
-def accept(
-    found: list[comparability.Difference], allow: Sequence[str]
-) -> list[comparability.Difference]:
-    """Return the differences where all of them are allowed.
-
-    Raises:
-        ValueError: some are not; the message holds one line for each and the option to take.
-    """
-    refused = [one for one in found if one.kind not in allow]
-    if refused:
-        kinds = sorted({one.kind for one in refused})
-        lines = [f"  {one.kind}, {one.task}: {one.text}" for one in refused]
-        allows = " ".join(f"--allow {kind}" for kind in kinds)
-        raise ValueError(
-            "the arms differ in more than the model, so they are not compared:\n"
-            + "\n".join(dict.fromkeys(lines))
-            + f"\nto compare them all the same: {allows}"
-        )
-    return found
-
-
-def compare_task(
-    baseline: TaskRun, candidate: TaskRun, pairs: Pairs, rows: list[Item], seed: int
-) -> TaskComparison:
+def compare_task(aligned: Aligned, seed: int) -> TaskComparison:
     """Compare one task.
 
     Raises:
         ValueError: nothing pairs.
     """
+    baseline, candidate, pairs, rows, _ = aligned
     if not rows:
         raise ValueError(f"{baseline.task}: no sample of the two arms pairs by doc_id and index")
     k = max(len(question.samples) for question in pairs.questions)
     binary = k == 1 and all(item.score in (None, 0.0, 1.0) for item in rows)
-    graded = graded_pairs(rows)
     seeds = [seed, zlib.crc32(baseline.task.encode())]
     rng = np.random.default_rng([*seeds, 1000])
+    graded = graded_pairs(rows)
     paired_part = binary_part(graded) if binary else repeated_part(graded, rng)
-    agreement, difference, detectable, test = paired_part
-    scores = [
+    base, cand = (
         arm_score([item for item in rows if item.arm == arm], binary, rng)
         for arm in (BASELINE, CANDIDATE)
-    ]
-    h = effect(*(question_scores(graded, arm) for arm in (CANDIDATE, BASELINE)))
+    )
+    h = effect(graded)
     return TaskComparison(
         task=baseline.task,
         metric=baseline.metric,
         filter=baseline.filter,
         n_questions=len(pairs.questions),
-        n_pairs=len({base.doc_id for base, _ in graded}),
+        n_pairs=len({item.doc_id for item, _ in graded}),
         k=k,
-        baseline=scores[0],
-        candidate=scores[1],
-        difference=difference,
-        detectable=detectable,
-        agreement=agreement,
-        test=test,
+        baseline=base,
+        candidate=cand,
+        difference=paired_part.difference,
+        detectable=paired_part.detectable,
+        agreement=paired_part.agreement,
+        test=paired_part.test,
         h=h,
         h_label=proportions.h_label(h.value) if h.defined else "",
         volume=volume.figures(rows, seeds),
@@ -233,23 +193,31 @@ def compare_task(
     )
 
 
-def graded_pairs(rows: list[Item]) -> list[tuple[Item, Item]]:
+Couples = list[tuple[Item, Item]]
+
+
+class PairedPart(NamedTuple):
+    """What rests on the samples graded in both arms."""
+
+    agreement: paired.PairedTable | None
+    difference: Estimate
+    detectable: Estimate
+    test: Test
+
+
+def graded_pairs(rows: list[Item]) -> Couples:
     """Return the samples graded in both arms, baseline first."""
     couples = zip(rows[::2], rows[1::2], strict=True)
     return [(a, b) for a, b in couples if a.score is not None and b.score is not None]
 
 
-Couples = list[tuple[Item, Item]]
-PairedPart = tuple[paired.PairedTable | None, Estimate, Estimate, Test]
-
-
 def binary_part(graded: Couples) -> PairedPart:
-    """Return agreement, difference, detectable difference and McNemar's test of single samples."""
+    """Return the paired part of single samples: their table and McNemar's test."""
     if not graded:
         return nothing_graded()
     table = agreement_of(graded)
     p, rule, exact_p, mid_p = paired.mcnemar(table)
-    return (
+    return PairedPart(
         table,
         paired.newcombe_difference(table),
         power.detectable_difference(table),
@@ -258,9 +226,9 @@ def binary_part(graded: Couples) -> PairedPart:
 
 
 def nothing_graded() -> PairedPart:
-    """Return the figures of a task in which no question was graded in both arms."""
-    reason = NOTHING
-    return None, undefined(reason), undefined(reason), Test(NAN, "none", reason=reason)
+    """Return the paired part of a task in which no question was graded in both arms."""
+    test = Test(NAN, "none", reason=NOTHING)
+    return PairedPart(None, undefined(NOTHING), undefined(NOTHING), test)
 
 
 def score_of(item: Item) -> float | None:
@@ -288,7 +256,7 @@ def repeated_part(graded: Couples, rng: np.random.Generator) -> PairedPart:
     base, cand = question_scores(graded, BASELINE), question_scores(graded, CANDIDATE)
     differences = [cand[doc_id] - base[doc_id] for doc_id in base]
     reason = "exact p and mid-p exist for McNemar's test only"
-    return (
+    return PairedPart(
         None,
         cluster.bootstrap_difference(differences, rng),
         cluster.detectable_mean_difference(differences),
@@ -302,13 +270,13 @@ def question_scores(graded: Couples, arm: str) -> dict[int | str, float]:
     return volume.question_means(rows, arm, lambda item: item.score)
 
 
-def effect(candidate: dict[int | str, float], baseline: dict[int | str, float]) -> Estimate:
+def effect(graded: Couples) -> Estimate:
     """Return Cohen's h of the two mean scores, positive where the candidate is higher."""
-    means = [volume.mean_of(scores) for scores in (candidate, baseline)]
-    if not all(mean.defined for mean in means):
+    base, cand = (volume.mean_of(question_scores(graded, arm)) for arm in (BASELINE, CANDIDATE))
+    if not (base.defined and cand.defined):
         return undefined(NOTHING)
     return Estimate(
-        proportions.cohens_h(means[0].value, means[1].value),
+        proportions.cohens_h(cand.value, base.value),
         method="Cohen's h",
         reason="an effect size: no interval is computed",
     )

@@ -14,7 +14,7 @@ from itertools import combinations
 from analysis import comparability
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.pairing import Pairs
-from analysis.reading.folder import mapping
+from analysis.reading.folder import SamplesFile, mapping
 from analysis.reading.load import Arm, TaskRun
 from analysis.reading.logs import Logs
 from analysis.reading.quality import AMBIGUOUS, INCOMPLETE, OTHER_MODEL, OTHER_TEXT, TORN
@@ -23,8 +23,10 @@ FINISHED = "finished"  # a run's status in its manifest
 MOSTLY = 0.5  # a share of empty completions above this is worth a notice
 
 
-def of_arms(baseline: Arm, candidate: Arm, names: list[str], *, alike: bool = True) -> list[str]:
-    """Return what to know of the two arms beside their scores; `alike`: asked in the same way."""
+def of_arms(
+    baseline: Arm, candidate: Arm, names: list[str], allowed: list[comparability.Difference]
+) -> list[str]:
+    """Return what to know of the two arms beside their scores; `allowed`: how they differ."""
     notices = [*baseline.notices, *candidate.notices]
     for arm in (baseline, candidate):
         status = arm.tasks[names[0]].file.manifest.get("status", FINISHED)
@@ -34,22 +36,31 @@ def of_arms(baseline: Arm, candidate: Arm, names: list[str], *, alike: bool = Tr
         if lacking := [task for task in arm.tasks if task not in other.tasks]:
             notices.append(f"only {arm.label} has {', '.join(lacking)}: left out")
     first, second = (arm.tasks[names[0]].file for arm in (baseline, candidate))
-    if first.path.resolve() == second.path.resolve():
-        notices.append("A/A: both arms are the same file, so every difference is 0 by construction")
-    elif first.model is not None and first.model == second.model:
-        notices.append(
-            f"A/A: both arms were answered by {first.model!r}; this is the noise floor"
-            if alike
-            else f"both arms were answered by {first.model!r}, asked in two ways"
-        )
+    notices += of_one_model(first, second, alike=not allowed)
     for name in names:
-        if lower_is_better(baseline.tasks[name]):
-            metric = baseline.tasks[name].metric
-            notices.append(
-                f"{name}: lower is better for {metric}, so a higher candidate is a worse one"
-            )
+        notices += of_direction(baseline.tasks[name])
         notices += comparability.confounds(baseline.tasks[name], candidate.tasks[name])
+    notices += [f"allowed difference of {kind}, {task}: {text}" for kind, task, text in allowed]
     return notices
+
+
+def of_one_model(first: SamplesFile, second: SamplesFile, *, alike: bool) -> list[str]:
+    """Say where one model, or one file, is both arms; `alike`: asked in the same way."""
+    if first.path.resolve() == second.path.resolve():
+        return ["A/A: both arms are the same file, so every difference is 0 by construction"]
+    if first.model is None or first.model != second.model:
+        return []
+    if alike:
+        return [f"A/A: both arms were answered by {first.model!r}; this is the noise floor"]
+    return [f"both arms were answered by {first.model!r}, asked in two ways"]
+
+
+def of_direction(task: TaskRun) -> list[str]:
+    """Say where a higher score is the worse one."""
+    if not lower_is_better(task):
+        return []
+    better = f"lower is better for {task.metric}"
+    return [f"{task.task}: {better}, so a higher candidate is a worse one"]
 
 
 def lower_is_better(task: TaskRun) -> bool:

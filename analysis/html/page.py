@@ -1,6 +1,6 @@
 """The report as one HTML file: what stands in it and in which order.
 
-Owns the order of the page and what its parts are called. Refuses to own numbers (`tables`),
+Owns what the page says around its tables. Refuses to own these (`sections`), numbers (`tables`),
 drawings (`figures`), the texts of the explorer (`flips`), and markup (`shell` and its template).
 
     page(comparison, PageOptions(command="distill-report html runs/base runs/student"))
@@ -8,24 +8,28 @@ drawings (`figures`), the texts of the explorer (`flips`), and markup (`shell` a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.figures.choice import forest, pictures
-from analysis.figures.steps import learning
-from analysis.figures.svg import Picture
-from analysis.html.blocks import Block, block
+from analysis.figures.choice import forest
+from analysis.html.blocks import block
 from analysis.html.flips import flips
 from analysis.html.provenance import made_with, provenance, suite_version
+from analysis.html.sections import (
+    QUALITY,
+    added,
+    contents,
+    empties,
+    every_table,
+    of_tables,
+    without_text,
+)
 from analysis.html.shell import asset, policy, template, trusted
 from analysis.reliability import Warning as Doubt
 from analysis.reliability import warnings
-from analysis.render.added import read_tables
 from analysis.render.report import by_kind, more_of_a_kind
-from analysis.tables import catalogue
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.table import Table
 from analysis.text import visible
@@ -34,21 +38,8 @@ from analysis.verdict import verdict
 if TYPE_CHECKING:
     from analysis.compare import Comparison
 
-CURVES = "curves"  # of the tables that other commands write, the one with a figure
-QUALITY = "data-quality"  # a table with a place of its own, near the end
 SEVERITIES = {"stop": "Stop", "warn": "Warning", "info": "Note"}
-QUOTING = ("target", "baseline_answer", "candidate_answer")
 NO_FLIPS = "No question, target or answer was put into this file: it was made with --flips 0."
-FIXED = (  # sections that every page has, before and after those of the tables
-    (("verdict", "Verdict"), ("warnings", "Before you rely on it"), ("differences", "Differences")),
-    (
-        ("explorer", "Questions"),
-        ("notes", "Notes"),
-        (QUALITY, "Data quality"),
-        ("method", "How numbers are made"),
-        ("provenance", "Provenance"),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -70,28 +61,11 @@ class Arm(NamedTuple):
     model: str | None
 
 
-class Section(NamedTuple):
-    """One table with its figures; `reading` says how it is read."""
-
-    id: str
-    reading: str
-    block: Block
-    pictures: list[Picture]
-
-
 class Told(NamedTuple):
     """A sentence, of one task or of all ("")."""
 
     task: str
     text: str
-
-
-class Missing(NamedTuple):
-    """A table without rows, and why."""
-
-    name: str
-    title: str
-    reason: str
 
 
 def page(comparison: Comparison, options: PageOptions) -> str:
@@ -104,17 +78,7 @@ def page(comparison: Comparison, options: PageOptions) -> str:
     tables = every_table(comparison, options.tables)
     if not options.n_flips:
         tables = {name: without_text(table) for name, table in tables.items()}
-    sections = [
-        Section(
-            f"table-{entry.name}",
-            entry.reading,
-            block(table),
-            pictures(entry.name, table, comparison),
-        )
-        for entry in catalogue.PAIR
-        if entry.name != QUALITY and (table := tables.get(entry.name)) and table.rows
-    ]
-    sections += [one for path in options.added for one in added(path)]
+    sections = [*of_tables(tables, comparison), *added(options.added)]
     found, said = warnings(comparison), verdict(comparison)
     css, js = asset("report.css"), asset("report.js")
     return template().render(
@@ -140,47 +104,6 @@ def page(comparison: Comparison, options: PageOptions) -> str:
         seed=comparison.seed,
         command=visible(options.command),
         made_with=made_with(),
-    )
-
-
-def added(path: Path) -> Iterator[Section]:
-    """Yield a section for each table that another command wrote to a file.
-
-    Raises:
-        ValueError: the file holds no tables.
-    """
-    for table in read_tables(path):
-        if table.rows:
-            drawn = learning(table) if table.name == CURVES else None
-            reading = visible(f"Added from {path.name}.")
-            name = f"added-{slug(path.stem)}-{slug(table.name)}"
-            yield Section(name, reading, block(table), [drawn] if drawn else [])
-
-
-def slug(name: str) -> str:
-    """Return a name that can stand in an id."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", name)
-
-
-def every_table(comparison: Comparison, options: TableOptions) -> dict[str, Table]:
-    """Return the tables of the catalogue; one that needs an option which is not there is empty."""
-    made = {table.name: table for table in catalogue.made(comparison, options)}
-    lacking = {
-        entry.name: Table(entry.name, entry.help.rstrip("."), (), [], empty=f"needs --{needed}")
-        for entry in catalogue.PAIR
-        for needed in entry.needs
-        if entry.name not in made
-    }
-    return {**made, **lacking}
-
-
-def without_text(table: Table) -> Table:
-    """Return a table without the columns that quote a question's target or an answer."""
-    kept = [number for number, one in enumerate(table.columns) if one.name not in QUOTING]
-    return replace(
-        table,
-        columns=tuple(table.columns[number] for number in kept),
-        rows=[tuple(row[number] for number in kept) for row in table.rows],
     )
 
 
@@ -238,17 +161,3 @@ def quality(table: Table | None) -> dict[str, Any]:
     if table is None:
         return {"block": None, "reason": ""}
     return {"block": block(table) if table.rows else None, "reason": visible(table.empty)}
-
-
-def empties(tables: dict[str, Table]) -> Iterator[Missing]:
-    """Yield the tables without rows."""
-    for name, table in tables.items():
-        if not table.rows and name != QUALITY:
-            yield Missing(name, table.title, visible(table.empty))
-
-
-def contents(sections: list[Section]) -> list[dict[str, str]]:
-    """Return the table of contents."""
-    before, after = FIXED
-    middle = tuple((one.id, one.block.title) for one in sections)
-    return [{"id": name, "title": title} for name, title in (*before, *middle, *after)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special, stats
@@ -21,6 +21,7 @@ from analysis.estimate import NAN, Estimate, undefined
 
 METHOD = "logistic regression on the log ratio of lengths"
 MAX_ITERATIONS = 200
+UNCONVERGED = (ConvergenceWarning, PerfectSeparationWarning, RuntimeWarning)
 Z = float(stats.norm.isf(0.025))
 
 
@@ -64,29 +65,41 @@ def at_equal_length(
     if reason:
         return nothing(reason)
     groups = None if clusters is None else codes(clusters)
-    robust = groups is not None and len(set(groups)) < x.size
-    try:
-        with warnings.catch_warnings():
-            for category in (ConvergenceWarning, PerfectSeparationWarning, RuntimeWarning):
-                warnings.simplefilter("error", category)
-            more = {"cov_type": "cluster", "cov_kwds": {"groups": groups}} if robust else {}
-            design = np.column_stack([np.ones(x.size), x])
-            fit = Logit(y.astype(np.float64), design).fit(disp=0, maxiter=MAX_ITERATIONS, **more)
-    except (ConvergenceWarning, PerfectSeparationWarning, RuntimeWarning, np.linalg.LinAlgError):
+    if groups is not None and len(set(groups)) == x.size:
+        groups = None  # one comparison each: nothing to be robust to
+    fit = fitted(x, y, groups)
+    if fit is None:
         return nothing("the regression does not converge: lengths all but decide who wins")
-    method = METHOD + (", errors by question" if robust else "")
+    method = METHOD + (", errors by question" if groups is not None else "")
     if x.min() > 0 or x.max() < 0:
         method += "; extrapolated, as one side is longer in every pair"
-    limits = np.column_stack([fit.params, fit.params - Z * fit.bse, fit.params + Z * fit.bse])
-    (rate, rate_low, rate_high), (slope, slope_low, slope_high) = (
-        special.expit(limits[0]).tolist(),
-        limits[1].tolist(),
-    )
+    odds, slope = np.column_stack([fit.params, fit.params - Z * fit.bse, fit.params + Z * fit.bse])
     return AtEqualLength(
-        Estimate(rate, rate_low, rate_high, method=method),
-        Estimate(slope, slope_low, slope_high, method=method),
-        float(fit.pvalues[1]),
+        interval(special.expit(odds), method), interval(slope, method), float(fit.pvalues[1])
     )
+
+
+def fitted(x: np.ndarray, y: np.ndarray, groups: list[int] | None) -> Any:
+    """Return the fit of statsmodels, None where it does not converge.
+
+    A warning on the way counts as that: the numbers after it are of no use.
+    """
+    robust = {} if groups is None else {"cov_type": "cluster", "cov_kwds": {"groups": groups}}
+    design = np.column_stack([np.ones(x.size), x])
+    try:
+        with warnings.catch_warnings():
+            for category in UNCONVERGED:
+                warnings.simplefilter("error", category)
+            model = Logit(y.astype(np.float64), design)
+            return model.fit(disp=0, maxiter=MAX_ITERATIONS, **robust)
+    except (*UNCONVERGED, np.linalg.LinAlgError):
+        return None
+
+
+def interval(limits: np.ndarray, method: str) -> Estimate:
+    """Return a value with its low and high limit as an estimate."""
+    value, low, high = limits.tolist()
+    return Estimate(value, low, high, method=method)
 
 
 def why_undefined(x: np.ndarray, y: np.ndarray) -> str:

@@ -45,28 +45,21 @@ def published(
     Raises:
         ValueError: no published model holds it.
     """
-    wanted = [one for one in known if model is None or plain(model) in plain(one.model)]
-    if not wanted:
-        have = ", ".join(dict.fromkeys(one.model for one in known))
-        raise ValueError(
-            f"--model {model!r}: no published model's name holds that; there are {have}"
-        )
+    wanted = chosen(known, model)
     names = [comparison.candidate_model or "", comparison.candidate]
-    rows: list[tuple[Cell, ...]] = []
-    p_values: list[float] = []
-    lacking = []
+    tested: list[tuple[TaskComparison, Published, float]] = []
     for task in comparison.tasks:
         found = [one for one in wanted if one.of_task(task.task)]
-        if not found:
-            lacking.append(task.task)
         means = list(question_means(comparison, task.task, CANDIDATE).values())
         for one in sorted(found, key=lambda one: not one.of_model(names)):
-            tested = against_fixed(means, one.score) if means else None
-            p_values.append(tested.p if tested else NAN)
-            rows.append(row_of(task, one, p_values[-1], one.of_model(names)))
-    adjusted = multiplicity.holm(p_values)
-    rows = [(*row[:9], p, *row[10:]) for row, p in zip(rows, adjusted, strict=True)]
-    notes = [f"no published score of {', '.join(lacking)}"] if lacking else []
+            tested.append((task, one, against_fixed(means, one.score).p if means else NAN))
+    adjusted = multiplicity.holm([p for _, _, p in tested])
+    rows = [
+        row_of(task, one, (p, holm), one.of_model(names))
+        for (task, one, p), holm in zip(tested, adjusted, strict=True)
+    ]
+    beside = {task.task for task, _, _ in tested}
+    lacking = [task.task for task in comparison.tasks if task.task not in beside]
     return Table(
         "published",
         "Beside published scores",
@@ -78,13 +71,30 @@ def published(
             "several samples; Holm over all rows. Another release, prompt or sampling moves a "
             "score as well."
         ),
-        notes=tuple(notes),
+        notes=(f"no published score of {', '.join(lacking)}",) if lacking else (),
         empty="" if rows else "no published score of these tasks; add some with --scores FILE.csv",
     )
 
 
-def row_of(task: TaskComparison, one: Published, p: float, same: bool) -> tuple[Cell, ...]:
-    """Return the row of one published score."""
+def chosen(known: Sequence[Published], model: str | None) -> list[Published]:
+    """Return the scores of the models whose name holds `model`, all of them for None.
+
+    Raises:
+        ValueError: no name holds it.
+    """
+    wanted = [one for one in known if model is None or plain(model) in plain(one.model)]
+    if not wanted:
+        have = ", ".join(dict.fromkeys(one.model for one in known))
+        raise ValueError(
+            f"--model {model!r}: no published model's name holds that; there are {have}"
+        )
+    return wanted
+
+
+def row_of(
+    task: TaskComparison, one: Published, p: tuple[float, float], same: bool
+) -> tuple[Cell, ...]:
+    """Return the row of one published score; `p` as it is, and Holm's."""
     ours = task.candidate.score
     difference = Estimate(
         ours.value - one.score, ours.low - one.score, ours.high - one.score, ours.method,
@@ -92,5 +102,5 @@ def row_of(task: TaskComparison, one: Published, p: float, same: bool) -> tuple[
     )  # fmt: skip
     return (
         task.task, one.model, one.metric, one.score, one.n, ours, task.candidate.n_graded,
-        difference, p, NAN, same, one.questions, one.source,
+        difference, *p, same, one.questions, one.source,
     )  # fmt: skip

@@ -22,6 +22,22 @@ from analysis.tables.table import Cell, Column, Kind, Table
 
 SEED = 62
 DISTILLED, RECOVERED = "distilled", "recovered"
+COLUMNS = (
+    Column("series", "series"),
+    Column("task", "task"),
+    Column("n", "n", Kind.COUNT),
+    Column("base", "base", Kind.PERCENT),
+    Column("distilled", "distilled", Kind.PERCENT),
+    Column("recovered", "recovered", Kind.PERCENT),
+    Column("lost", "lost", Kind.POINTS),
+    Column("lost_p", "p", Kind.P),
+    Column("lost_holm_p", "Holm p", Kind.P),
+    Column("regained", "regained", Kind.POINTS),
+    Column("regained_p", "p", Kind.P),
+    Column("regained_holm_p", "Holm p", Kind.P),
+    Column("missing", "against base", Kind.POINTS),
+    Column("share", "share regained", Kind.RATIO),
+)
 
 
 class Stages(NamedTuple):
@@ -32,43 +48,39 @@ class Stages(NamedTuple):
     recovered: Score | None
 
 
+class Figures(NamedTuple):
+    """What one task shows; `missing` is the recovered run against the base."""
+
+    n: int | None
+    scores: tuple[Estimate | None, ...]  # of the three stages
+    lost: Difference
+    regained: Difference
+    missing: Estimate
+    share: Estimate
+
+
 def recovery(groups: Mapping[str, Series]) -> Table:
     """Return the table of one or several students, by the name of each.
 
     Raises:
         ValueError: a series without the two runs behind the baseline.
     """
-    rows: list[tuple[Cell, ...]] = []
+    found: list[tuple[str, str, Figures]] = []
     for name, series in groups.items():
         runs = runs_of(name, series)
-        for task in series.tasks:
-            rows.append((name, task, *figures(series, runs, task)))
-    adjusted = multiplicity.holm([cell(row, at) for row in rows for at in (7, 9)])
+        found += [(name, task, figures(series, runs, task)) for task in series.tasks]
+    adjusted = multiplicity.holm(
+        [change.p for *_, one in found for change in (one.lost, one.regained)]
+    )
+    holm = zip(adjusted[::2], adjusted[1::2], strict=True)  # of the loss, and of what came back
     rows = [
-        (*row[:8], adjusted[2 * n], *row[8:10], adjusted[2 * n + 1], *row[10:])
-        for n, row in enumerate(rows)
+        (name, task, *cells(one, both)) for (name, task, one), both in zip(found, holm, strict=True)
     ]
     named = any(groups)
-    columns = (
-        Column("series", "series"),
-        Column("task", "task"),
-        Column("n", "n", Kind.COUNT),
-        Column("base", "base", Kind.PERCENT),
-        Column("distilled", "distilled", Kind.PERCENT),
-        Column("recovered", "recovered", Kind.PERCENT),
-        Column("lost", "lost", Kind.POINTS),
-        Column("lost_p", "p", Kind.P),
-        Column("lost_holm_p", "Holm p", Kind.P),
-        Column("regained", "regained", Kind.POINTS),
-        Column("regained_p", "p", Kind.P),
-        Column("regained_holm_p", "Holm p", Kind.P),
-        Column("missing", "against base", Kind.POINTS),
-        Column("share", "share regained", Kind.RATIO),
-    )
     return Table(
         "recovery",
         "What was lost and regained",
-        columns if named else columns[1:],
+        COLUMNS if named else COLUMNS[1:],
         rows if named else [row[1:] for row in rows],
         foot=(
             "lost: distilled less base; regained: recovered less distilled; share: regained over "
@@ -79,10 +91,13 @@ def recovery(groups: Mapping[str, Series]) -> Table:
     )
 
 
-def cell(row: tuple[Cell, ...], at: int) -> float:
-    """Return a p of a row."""
-    value = row[at]
-    return value if isinstance(value, float) else NAN
+def cells(one: Figures, holm: tuple[float, float]) -> tuple[Cell, ...]:
+    """Return the cells of one task with the adjusted p of the loss and of what came back."""
+    lost, regained = one.lost, one.regained
+    return (
+        one.n, *one.scores, lost.estimate, lost.p, holm[0], regained.estimate, regained.p, holm[1],
+        one.missing, one.share,
+    )  # fmt: skip
 
 
 def runs_of(name: str, series: Series) -> tuple[str, str]:
@@ -104,33 +119,35 @@ def runs_of(name: str, series: Series) -> tuple[str, str]:
     return runs[0], runs[1]
 
 
-def figures(series: Series, runs: tuple[str, str], task: str) -> tuple[Cell, ...]:
-    """Return n, the three scores, loss with its p, gain with its p, what is missing, the share."""
+def figures(series: Series, runs: tuple[str, str], task: str) -> Figures:
+    """Return the figures of one task; what rests on a score that is not there is undefined."""
     found = {score.run: score for score in series.of(task)}
     distilled, recovered = (found.get(run) for run in runs)
     of = distilled or recovered
-    base = series.base_of(of) if of is not None else None
-    stages = Stages(base, distilled, recovered)
+    stages = Stages(series.base_of(of) if of is not None else None, distilled, recovered)
     rng = np.random.default_rng([series.seed, zlib.crc32(task.encode()), SEED])
     lost = series.difference(distilled) if distilled else nothing("the distilled run")
     missing = series.difference(recovered) if recovered else nothing("the recovered run")
-    before, after = (series.by_question(run, task) for run in runs)
-    if distilled is None or recovered is None:
-        regained = nothing("one of the two runs")
-    elif before and after:
-        regained = paired.difference(before, after, rng)
-    else:
-        regained = paired.of_scores(distilled, recovered)
-    return (
-        of.n if of is not None else None,
-        *(score.estimate if score is not None else None for score in stages),
-        lost.estimate,
-        lost.p,
-        regained.estimate,
-        regained.p,
-        missing.estimate,
-        share_regained(series, runs, stages, rng),
+    return Figures(
+        n=of.n if of is not None else None,
+        scores=tuple(score.estimate if score is not None else None for score in stages),
+        lost=lost,
+        regained=regained(series, runs, stages, rng),
+        missing=missing.estimate,
+        share=share_regained(series, runs, stages, rng),
     )
+
+
+def regained(
+    series: Series, runs: tuple[str, str], stages: Stages, rng: np.random.Generator
+) -> Difference:
+    """Return the recovered run against the distilled one, paired where items are known."""
+    if stages.distilled is None or stages.recovered is None:
+        return nothing("one of the two runs")
+    before, after = (series.by_question(run, stages.distilled.task) for run in runs)
+    if before and after:
+        return paired.difference(before, after, rng)
+    return paired.of_scores(stages.distilled, stages.recovered)
 
 
 def nothing(what: str) -> Difference:

@@ -14,10 +14,9 @@ from analysis.compare import ArmScore, Comparison
 from analysis.estimate import Estimate, undefined
 from analysis.items import ARMS
 from analysis.tables.catalogue import TableOptions
-from analysis.tables.table import Cell, Column, Kind, Table
+from analysis.tables.table import MEAN, Cell, Column, Kind, Table
 from analysis.verdict import NO_VERDICT, verdict
 
-MEAN = "mean of tasks"
 SCORECARD = (
     Column("task", "task"),
     Column("n", "n", Kind.COUNT),

@@ -22,6 +22,10 @@ Cell = str | int | float | bool | Estimate | Share | None
 """None and NaN are what is not there; an Estimate or a Share says why by its `reason`."""
 
 
+MEAN = "mean of tasks"
+"""The first cell of a last row that sums a table up: it is printed however long the table is."""
+
+
 class Kind(StrEnum):
     """How the cells of a column are written. The unit is that of the raw cell."""
 
