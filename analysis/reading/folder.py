@@ -110,9 +110,15 @@ def find_samples(arm: Path, tasks: Iterable[str] = ()) -> tuple[list[SamplesFile
         raise ValueError(f"{arm}: no samples of task {name!r}{meant}; it holds: {have}")
     found = [one for one in found if not wanted or one.task in wanted]
     if not found:
-        raise ValueError(f"{arm}: no samples file; {HOW_TO_MAKE}")
+        raise ValueError(f"{arm}: no samples file; {HOW_TO_MAKE}{other_names(arm)}")
     refuse_several_models(arm, found)
     return newest_of_each(arm, found)
+
+
+def other_names(arm: Path) -> str:
+    """Name a file that may hold samples: early releases of lm-eval named them otherwise."""
+    other = next(iter(sorted(arm.rglob("*.jsonl"))), None)
+    return f"; a file of another name can itself be the arm: '{other}'" if other else ""
 
 
 def search(folder: Path) -> list[SamplesFile]:

@@ -29,6 +29,7 @@ from proxy.exchange import PACKED_SUFFIXES, open_log, read_pieces
 
 MAX_LINE_BYTES = 128 * 1024 * 1024  # of a line that is kept: 64 completions of 500,000 tokens
 PIECE_BYTES = 64 * 1024 * 1024
+ARRAY = "a JSON array, as early releases of lm-eval wrote it; `jq -c '.[]' FILE` makes lines of it"
 TOO_LONG = Fault(FOREIGN, f"a line of more than {MAX_LINE_BYTES} bytes")
 
 
@@ -88,6 +89,8 @@ def parse(line: int, at: int, text: bytes) -> Row:
     try:
         value = loads(text)
     except (ValueError, RecursionError) as bad:
+        if at == 0 and text.lstrip().startswith(b"["):
+            return Row(line, at, None, Fault(FOREIGN, ARRAY))
         torn = not text.endswith(b"\n")
         return Row(line, at, None, Fault(TORN if torn else FOREIGN, f"not valid JSON ({bad})"))
     if not isinstance(value, dict):

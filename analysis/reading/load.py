@@ -58,6 +58,7 @@ class TaskRun:
     gen_kwargs: tuple[str, ...]  # the distinct generation arguments of the rows, as JSON
     ours: bool
     quality: list[Finding] = field(default_factory=list)
+    other_filters: tuple[str, ...] = ()  # under which the file holds rows that were not read
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,23 @@ def read_arm(label: str, path: Path, choice: Choice) -> Arm:
         except Unscored as bad:
             unscored.append(bad)
             notices.append(f"left out: {bad}")
+        else:
+            if choice.filter(file.task) is None:
+                notices += of_filters(tasks[file.task])
     if unscored and (choice.tasks or not tasks):
         raise unscored[0]
     return Arm(label, path, tasks, notices)
+
+
+def of_filters(run: TaskRun) -> list[str]:
+    """Say which filters nobody asked for, as GSM8K's strict-match hides flexible-extract."""
+    if not run.other_filters:
+        return []
+    others = ", ".join(run.other_filters)
+    return [
+        f"{run.task}: read under filter {run.filter}, the first of its samples, which hold "
+        f"{others} too (--filter {run.task}={run.other_filters[0]})"
+    ]
 
 
 def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
@@ -116,6 +131,7 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
     graded = choose(file, choice)
     questions: dict[int | str, Question] = {}
     gen_kwargs: set[str] = set()
+    filters: set[str] = set()
     damage = Damage()
     n_lines = 0
     work = partial(read_piece, graded=graded)
@@ -126,6 +142,7 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
                 raise ValueError(f"{file.path}: row {line + n_lines} {text}")
             damage.merge(part.damage.seen, n_lines)
             gen_kwargs.update(part.gen_kwargs)
+            filters |= part.filters
             for question in part.questions:
                 own = replace(question, row=question.row + n_lines) if n_lines else question
                 first = questions.setdefault(own.doc_id, own)
@@ -143,6 +160,7 @@ def read_task(file: folder.SamplesFile, choice: Choice) -> TaskRun:
         gen_kwargs=tuple(sorted(gen_kwargs)),
         ours=graded.metric == VERDICTS,
         quality=damage.findings(file.path),
+        other_filters=tuple(sorted(filters - {graded.filter})),
     )
 
 
@@ -174,6 +192,7 @@ class Part:
 
     questions: list[Question] = field(default_factory=list)
     gen_kwargs: set[str] = field(default_factory=set)
+    filters: set[str] = field(default_factory=set)
     damage: Damage = field(default_factory=Damage)
     n_lines: int = 0
     refused: tuple[int, str] | None = None  # the line whose value is no score, and what it is
@@ -185,7 +204,10 @@ def read_piece(piece: Piece, graded: Graded) -> Part:
     for found in rows_of(piece):
         part.n_lines = found.line
         row = usable(found, part.damage)
-        if row is None or filter_of(row) != graded.filter:
+        if row is None:
+            continue
+        part.filters.add(name := filter_of(row))
+        if name != graded.filter:
             continue
         where = f"(doc {row['doc_id']!r:.60}): "
         try:

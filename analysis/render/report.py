@@ -11,24 +11,26 @@ a table (its neighbours) and every number.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any, Final
 
-from analysis.compare import ArmScore, Comparison, TaskComparison
+from analysis.compare import NOT_SHOWN, ArmScore, Comparison, TaskComparison
 from analysis.reliability import Warning as Doubt
 from analysis.reliability import warnings
 from analysis.render import document, latex, markdown, terminal
 from analysis.render.json import estimate, number, share
 from analysis.tables.catalogue import PAIR
 from analysis.tables.table import Table
-from analysis.verdict import Verdict, headline, verdict
+from analysis.verdict import MOST_NAMED, Verdict, headline, verdict
 from analysis.volume import VolumeFigure
 
 SEVERITY: Final = {"stop": ("STOP", "bold red"), "warn": ("WARNING", "yellow")}
 """How a doubt is marked: in words, and in colour besides. The others are notes."""
 MOST_OF_A_KIND: Final = 3  # doubts of one kind that are given in full
+MOST_HEADLINES: Final = 12  # tasks that have a sentence each, whatever it says
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,15 @@ def by_kind(doubts: Iterable[Doubt]) -> list[tuple[list[Doubt], list[Doubt]]]:
 
 def more_of_a_kind(more: list[Doubt]) -> str:
     """Name doubts of one kind by their tasks."""
-    tasks = ", ".join(dict.fromkeys(doubt.task for doubt in more if doubt.task))
+    tasks = some_of([doubt.task for doubt in more if doubt.task])
     return f"{len(more)} more of {more[0].kind}" + (f" on {tasks}" if tasks else "")
+
+
+def some_of(tasks: list[str]) -> str:
+    """Name the first of some tasks and count the others."""
+    names = list(dict.fromkeys(tasks))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def told(task: str, text: str) -> str:
@@ -103,9 +112,21 @@ def told(task: str, text: str) -> str:
 
 
 def headlines(comparison: Comparison) -> list[str]:
-    """Return a sentence for each task where there are several: one alone has the verdict."""
+    """Return a sentence for each task where there are several: one alone has the verdict.
+
+    Of many tasks, as MMLU's 57, those that show nothing are counted: the scorecard has them.
+    """
     n = len(comparison.tasks)
-    return [f"{task.task}: {headline(task, n)}" for task in comparison.tasks] if n > 1 else []
+    if n < 2:
+        return []
+    told_apart = [
+        one for one in comparison.tasks if n <= MOST_HEADLINES or one.finding != NOT_SHOWN
+    ]
+    lines = [f"{task.task}: {headline(task, n)}" for task in told_apart]
+    if left := n - len(told_apart):
+        others = "the other " if told_apart else ""
+        lines.append(f"no difference shown on each of {others}{left} tasks alone (after Holm)")
+    return lines
 
 
 def notes(report: Report) -> list[str]:
@@ -113,14 +134,45 @@ def notes(report: Report) -> list[str]:
     comparison = report.comparison
     serious = [one for one in report.doubts if one.severity in SEVERITY]
     said = {line for one in serious for line in (one.text, f"{one.task}: {one.text}")}
-    lines = [told(one.task, one.text) for one in report.doubts if one.severity not in SEVERITY]
+    lines = []
+    for in_full, more in by_kind(one for one in report.doubts if one.severity not in SEVERITY):
+        lines += [told(doubt.task, doubt.text) for doubt in in_full]
+        if more:
+            lines.append(f"{more_of_a_kind(more)}; --json has them")
     lines += comparison.notices
-    lines += [f"{task.task}: {text}" for task in comparison.tasks for text in task.notices]
+    lines += of_tasks(comparison)
     lines += [f"{one.name}: {one.empty}" for one in report.tables if not one.rows and one.empty]
-    lines += [
-        f"{task.task}: graded by {task.metric}, filter {task.filter}" for task in comparison.tasks
-    ]
+    lines += graded_by(comparison)
     return [line for line in dict.fromkeys(lines) if line not in said]
+
+
+def graded_by(comparison: Comparison) -> list[str]:
+    """Say by what each task was graded; of many tasks, once for those that share it."""
+    shared: dict[str, list[str]] = {}
+    for task in comparison.tasks:
+        how = f"graded by {task.metric}, filter {task.filter}"
+        shared.setdefault(how, []).append(task.task)
+    if len(comparison.tasks) <= MOST_HEADLINES:
+        return [f"{task}: {how}" for how, tasks in shared.items() for task in tasks]
+    return [
+        f"{how}: {some_of(tasks)}" if len(tasks) > 1 else f"{tasks[0]}: {how}"
+        for how, tasks in shared.items()
+    ]
+
+
+def of_tasks(comparison: Comparison) -> list[str]:
+    """Return what is noted of each task; of notes alike but for their numbers the first in full."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for task in comparison.tasks:
+        for text in task.notices:
+            alike.setdefault(re.sub(r"\d+", "", text), []).append((task.task, text))
+    lines = []
+    for those in alike.values():
+        n_full = len(those) if len(those) <= MOST_OF_A_KIND else 1
+        lines += [f"{task}: {text}" for task, text in those[:n_full]]
+        if others := [task for task, _ in those[n_full:]]:
+            lines[-1] += f"; alike on {some_of(others)}"
+    return lines
 
 
 def print_report(report: Report, out: IO[str]) -> None:

@@ -10,6 +10,7 @@ a terminal alone, never against NO_COLOR, and never as the only sign of anything
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import IO, Final
 
 from rich.cells import cell_len
@@ -19,7 +20,7 @@ from rich.text import Text
 from analysis.render.cells import foot_lines
 from analysis.render.layout import laid_out
 from analysis.render.wrapping import wrapped_text
-from analysis.tables.table import Table
+from analysis.tables.table import MEAN, Table
 from analysis.text import visible
 
 WIDEST: Final = 100
@@ -49,13 +50,21 @@ def print_table(table: Table, console: Console, most: int = MOST_ROWS) -> None:
     if not table.rows:
         write(console, table.empty or "No rows.", indent=" ")
     shown = len(table.rows) if len(table.rows) <= most + most // 10 else most
-    for line, style in laid_out(table, console.width, shown):
+    printed = first_rows(table, shown)
+    for line, style in laid_out(printed, console.width, shown):
         console.print(Text(plain(line, console), style=style), soft_wrap=True)
     if shown < len(table.rows):
         left = len(table.rows) - shown
         write(console, f"… {left:,} more; --csv FILE has them all", indent=" ")
     for line in foot_lines(table):
         write(console, line, "dim", indent=" ", more="   ")
+
+
+def first_rows(table: Table, n: int) -> Table:
+    """Return a table whose first `n` rows are those to print, a closing mean among them."""
+    if n >= len(table.rows) or table.rows[-1][0] != MEAN:
+        return table
+    return replace(table, rows=[*table.rows[: n - 1], table.rows[-1]])
 
 
 def write(

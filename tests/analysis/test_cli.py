@@ -378,3 +378,37 @@ def test_help_of_no_command_loads_a_library_that_computes() -> None:
         "sys.exit(', '.join(heavy & sys.modules.keys()) or None)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_of_many_tasks_those_that_show_nothing_are_counted_and_notes_alike_are_folded(
+    tmp_path: Path,
+) -> None:
+    rows = [foreign_row(i, float(i % 2)) for i in range(40)]
+    better = [foreign_row(i, 1.0) for i in range(40)]
+    for number in range(57):
+        name = f"subject_{number:02}"
+        arms = pair_of_runs(tmp_path, rows, better if number == 7 else rows, task=name)
+    output = " ".join(invoke(*arms).output.split())
+    assert "subject_07: candidate higher (" in output
+    assert "no difference shown on each of the other 56 tasks alone (after Holm)" in output
+    assert output.count("in 40 samples without a log; alike on ") == 2
+    named = "subject_00, subject_01, subject_02, subject_03, subject_04, subject_05 and 51 more"
+    assert f"graded by exact_match, filter none: {named}" in output
+    assert re.search(r" mean of .*… 18 more", output.partition("Agreement and test")[0])
+    tasks = json.loads(invoke(*arms, "--json", "-").output)["tasks"]
+    assert all(
+        "no difference shown" in one["headline"] for one in tasks if one["task"][-2:] != "07"
+    )
+
+
+def test_a_filter_that_nobody_chose_is_said_with_the_others(tmp_path: Path) -> None:
+    rows = [
+        {**foreign_row(i, 1.0), "filter": name}
+        for i in range(3)
+        for name in ("strict-match", "flexible-extract")
+    ]
+    arms = pair_of_runs(tmp_path, rows, rows)
+    said = "quiz: read under filter strict-match, the first of its samples, which hold"
+    hint = "flexible-extract too (--filter quiz=flexible-extract)"
+    assert f"{said} {hint}" in " ".join(invoke(*arms).output.split())
+    assert said not in " ".join(invoke(*arms, "--filter", "strict-match").output.split())

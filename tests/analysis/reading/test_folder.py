@@ -85,3 +85,10 @@ def test_tasks_in_folders_of_their_own_are_one_arm_where_no_model_is_told(tmp_pa
     for task in ("one", "two"):
         write_run(tmp_path / task, [foreign_row(0, 0.0)], task=task, config={"model_args": {}})
     assert [file.task for file in find_samples(tmp_path)[0]] == ["one", "two"]
+
+
+def test_a_file_of_another_name_is_pointed_at(tmp_path: Path) -> None:
+    other = tmp_path / "pretrained__x_quiz.jsonl"
+    other.write_text("{}\n")
+    with pytest.raises(ValueError, match=rf"can itself be the arm: '{other}'"):
+        find_samples(tmp_path)
