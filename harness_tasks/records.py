@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import IO, Any
 
 SCHEMA_VERSION = 1
-# How lm-eval names the files that hold records; `time` is None where a name carries none.
+# How lm-eval names the files that hold records; `time` is None where a name carries none. Its
+# first releases wrote the time with colons.
 SAMPLES_NAME = re.compile(
-    r"^samples_(?P<task>.+?)(?:_(?P<time>\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}(?:\.\d+)?))?"
+    r"^samples_(?P<task>.+?)(?:_(?P<time>\d{4}-\d{2}-\d{2}T\d{2}[-:]\d{2}[-:]\d{2}(?:\.\d+)?))?"
     r"\.jsonl(?:\.gz)?$"
 )
 

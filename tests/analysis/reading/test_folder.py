@@ -24,6 +24,13 @@ def test_a_rerun_brings_its_own_results(tmp_path: Path) -> None:
     assert find_samples(tmp_path)[0][0].config["limit"] == 2
 
 
+def test_a_time_with_colons_is_a_time_too(tmp_path: Path) -> None:
+    time = "2024-03-01T10:00:00.123456"
+    write_run(tmp_path, [foreign_row(0, 0.0)], time=time, config={"limit": 1})
+    (file,) = find_samples(tmp_path)[0]
+    assert (file.task, file.time, file.config["limit"]) == ("quiz", time, 1)
+
+
 def test_two_models_in_one_folder_are_refused_by_name(tmp_path: Path) -> None:
     write_run(tmp_path, [foreign_row(0, 0.0)], model="one")
     write_run(tmp_path, [foreign_row(0, 0.0)], model="two", task="other")
