@@ -59,7 +59,7 @@ def sweep(runs: Sequence[str], select_by: str, **options: Any) -> None:
     distill-report sweep runs/base runs/step-* --select-by distill_math500
     distill-report sweep runs/sweep-1
     distill-report sweep scores.csv --select-by MATH-500 --csv tables/
-    """  # noqa: D301
+    """
     from analysis.tables.sweep import sweep as make
 
     emit(make(read(runs, options), select_by), options)
@@ -73,7 +73,7 @@ def curves(runs: Sequence[str], **options: Any) -> None:
     \b
     distill-report curves runs/base runs/checkpoint-100 runs/checkpoint-200
     distill-report curves scores.csv --task MBPP+ --csv -
-    """  # noqa: D301
+    """
     from analysis.tables.curves import curves as make
 
     emit(make(read(runs, options)), options)
@@ -87,7 +87,7 @@ def seeds(runs: Sequence[str], **options: Any) -> None:
     \b
     distill-report seeds runs/base runs/seed-0 runs/seed-1 runs/seed-2
     distill-report seeds scores.csv
-    """  # noqa: D301
+    """
     from analysis.tables.seeds import seeds as make
 
     emit(make(read(runs, options)), options)
@@ -107,7 +107,7 @@ def recovery(runs: Sequence[str], **options: Any) -> None:
     \b
     distill-report recovery runs/base runs/distilled runs/format-sft
     distill-report recovery scores.csv
-    """  # noqa: D301
+    """
     from analysis.series.tidy import read_groups
     from analysis.tables.recovery import recovery as make
 
@@ -135,7 +135,7 @@ def tiers(runs: Sequence[str], **options: Any) -> None:
     \b
     distill-report tiers R1=runs/long R2=runs/middle R3=runs/short
     distill-report tiers scores.csv
-    """  # noqa: D301
+    """
     from analysis.tables.tiers import tiers as make
 
     if is_csv(runs, options):
@@ -170,7 +170,7 @@ def published(run: Path, scores: Path | None, model: str | None, **options: Any)
     \b
     distill-report published runs/student
     distill-report published runs/student --scores ours.csv --model R1-Distill
-    """  # noqa: D301
+    """
     from analysis.series.published import read_published
     from analysis.series.runs import read_one
     from analysis.tables.published import published as make
@@ -192,7 +192,7 @@ def dataset(files: Sequence[Path], topic: str | None, **options: Any) -> None:
     \b
     distill-report dataset traces/traces.jsonl
     distill-report dataset r1.jsonl.gz sonnet.jsonl.gz --topic meta.subject --markdown data.md
-    """  # noqa: D301
+    """
     from analysis.tables.dataset import dataset as make
 
     emit(make(files, topic), options)

@@ -61,7 +61,7 @@ def judge(baseline: Path, candidate: Path, **options: Any) -> None:
     distill-report judge runs/base runs/student --out judged --limit 200 \\
         --judge base_url=http://127.0.0.1:8000/v1,model=Qwen/Qwen3-32B \\
         --judge base_url=https://openrouter.ai/api/v1,model=openai/gpt-5.2,api_key_env=KEY
-    """  # noqa: D301
+    """
     from analysis.judge import whole
     from analysis.judge.settings import read_judges
 

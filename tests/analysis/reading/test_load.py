@@ -364,5 +364,7 @@ def test_messages_as_a_list_are_the_prompt_that_their_json_is(tmp_path: Path) ->
 def test_an_array_of_rows_is_refused_with_the_way_to_lines(tmp_path: Path) -> None:
     file = tmp_path / "samples_quiz.jsonl"
     file.write_text(json.dumps([foreign_row(0, 1.0)], indent=2))
-    with pytest.raises(ValueError, match=r"a JSON array, as early releases of lm-eval wrote it; `jq"):
+    with pytest.raises(
+        ValueError, match=r"a JSON array, as early releases of lm-eval wrote it; `jq"
+    ):
         read_arm("arm", file, Choice())
