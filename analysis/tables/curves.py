@@ -16,6 +16,7 @@ import numpy as np
 from analysis.estimate import NAN, Estimate, Share, undefined
 from analysis.series.form import Score, Series
 from analysis.stats import association, multiplicity
+from analysis.tables.families import with_holm
 from analysis.tables.sweep import foot_of
 from analysis.tables.table import Cell, Column, Kind, Table
 
@@ -90,31 +91,29 @@ def known(score: Score) -> Share | None:
 def trends(series: Series) -> Table:
     """Return whether the score rises or falls with the step, task by task."""
     rows: list[tuple[Cell, ...]] = []
-    p_values: list[float] = []
     for task in series.tasks:
         found = measured(series, task)
         if len(found) < 2:
             continue
         slope, p, method = trend_of(series, found)
-        p_values.append(p)
         best = max(found, key=lambda one: (one.value, -(one.step or 0)))
         rows.append((task, len(found), best.step, slope, p, NAN, method))
-    adjusted = multiplicity.holm(p_values)
-    rows = [(*row[:5], p, row[6]) for row, p in zip(rows, adjusted, strict=True)]
-    return Table(
-        "curve-trends",
-        f"Change of the score with the step, per {PER} steps",
-        (
-            Column("task", "task"),
-            Column("runs", "runs", Kind.COUNT),
-            Column("best_step", "best step", Kind.COUNT),
-            Column("slope", "slope", Kind.POINTS),
-            Column("p", "p", Kind.P),
-            Column("holm_p", "Holm p", Kind.P),
-            Column("method", "test"),
-        ),
-        rows,
-        foot="A straight line over the steps, the baseline left out; Holm over the tasks.",
+    return with_holm(
+        Table(
+            "curve-trends",
+            f"Change of the score with the step, per {PER} steps",
+            (
+                Column("task", "task"),
+                Column("runs", "runs", Kind.COUNT),
+                Column("best_step", "best step", Kind.COUNT),
+                Column("slope", "slope", Kind.POINTS),
+                Column("p", "p", Kind.P),
+                Column("holm_p", "Holm p", Kind.P),
+                Column("method", "test"),
+            ),
+            rows,
+            foot="A straight line over the steps, the baseline left out; Holm over the tasks.",
+        )
     )
 
 

@@ -17,9 +17,9 @@ from analysis.compare import Comparison
 from analysis.estimate import NAN, Share
 from analysis.reading.asked import prompt_of
 from analysis.reading.texts import question_of, read_rows
-from analysis.stats import multiplicity
 from analysis.tables.catalogue import TableOptions
 from analysis.tables.couples import Couple, by_task, generator, number_of, paired_figures, short
+from analysis.tables.families import with_holm
 from analysis.tables.table import Cell, Column, Kind, Table
 from analysis.training_data import Example, Faults, read_all
 from harness_tasks.decontaminate import Benchmark, Decontaminator, Hit, texts_of
@@ -138,18 +138,21 @@ def leakage(comparison: Comparison, options: TableOptions) -> Table:
         row_of(comparison, task, couples, found.leaks.get(task, {}))
         for task, couples in by_task(comparison).items()
     ]
-    adjusted = multiplicity.holm([p if isinstance(p := row[7], float) else NAN for row in rows])
-    return Table(
-        "leakage",
-        "Training prompts in the benchmarks",
-        columns,
-        [(*row[:8], p, row[9]) for row, p in zip(rows, adjusted, strict=True)],
-        foot=(
-            f"{found.n_examples} training questions against the benchmarks' own: same words and "
-            "numbers, or long shared runs of words without boilerplate; paraphrases are not found. "
-            "Scores and test as in the scorecard; Holm over the tasks."
+    return with_holm(
+        Table(
+            "leakage",
+            "Training prompts in the benchmarks",
+            columns,
+            rows,
+            foot=(
+                f"{found.n_examples} training questions against the benchmarks' own: same words "
+                "and numbers, or long shared runs of words without boilerplate; paraphrases are "
+                "not found. Scores and test as in the scorecard; Holm over the tasks."
+            ),
+            notes=found.notes,
         ),
-        notes=found.notes,
+        p="p_clean",
+        holm="holm_p_clean",
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from analysis.estimate import NAN, Estimate, undefined
 from analysis.items import BASELINE
 from analysis.series.form import NO_BASELINE, Score, Series
-from analysis.stats import multiplicity
 from analysis.stats import seeds as estimators
+from analysis.tables.families import with_holm
 from analysis.tables.table import Cell, Column, Kind, Table
 
 SEED = 63
@@ -48,40 +48,38 @@ def matrix_of(
 def scores(series: Series) -> Table:
     """Return mean and spread over the runs, and the mean against the baseline."""
     rows: list[tuple[Cell, ...]] = []
-    p_values: list[float] = []
     for task in series.tasks:
         found = series.of(task)
         summary = estimators.over_seeds([float(one.value) for one in found], rng_of(series, task))
         base = series.base_of(found[0])
         difference, p, method = against(series, found)
-        p_values.append(p)
         rows.append(
             (task, summary.n, found[0].n, base.estimate if base else None, summary.t, summary.sd,
              difference, p, NAN, method)
         )  # fmt: skip
-    adjusted = multiplicity.holm(p_values)
-    rows = [(*row[:8], p, row[9]) for row, p in zip(rows, adjusted, strict=True)]
-    return Table(
-        "seeds",
-        "Mean over runs",
-        (
-            Column("task", "task"),
-            Column("runs", "runs", Kind.COUNT),
-            Column("n", "n", Kind.COUNT),
-            Column("baseline", "baseline", Kind.PERCENT),
-            Column("mean", "mean", Kind.PERCENT),
-            Column("sd", "sd", Kind.PERCENT),
-            Column("difference", "difference", Kind.POINTS),
-            Column("p", "p", Kind.P),
-            Column("holm_p", "Holm p", Kind.P),
-            Column("method", "difference by"),
-        ),
-        rows,
-        foot=(
-            f"mean: {estimators.T_INTERVAL}; sd over runs, n - 1. n: questions of the first run. "
-            "Holm over the tasks."
-        ),
-        notes=notes_of(series),
+    return with_holm(
+        Table(
+            "seeds",
+            "Mean over runs",
+            (
+                Column("task", "task"),
+                Column("runs", "runs", Kind.COUNT),
+                Column("n", "n", Kind.COUNT),
+                Column("baseline", "baseline", Kind.PERCENT),
+                Column("mean", "mean", Kind.PERCENT),
+                Column("sd", "sd", Kind.PERCENT),
+                Column("difference", "difference", Kind.POINTS),
+                Column("p", "p", Kind.P),
+                Column("holm_p", "Holm p", Kind.P),
+                Column("method", "difference by"),
+            ),
+            rows,
+            foot=(
+                f"mean: {estimators.T_INTERVAL}; sd over runs, n - 1. n: questions of the first "
+                "run. Holm over the tasks."
+            ),
+            notes=notes_of(series),
+        )
     )
 
 

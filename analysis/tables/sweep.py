@@ -10,7 +10,7 @@ from __future__ import annotations
 from analysis.estimate import NAN, Estimate, undefined
 from analysis.series.choice import Choice, choose
 from analysis.series.form import HELD_OUT, Difference, Score, Series
-from analysis.stats import multiplicity
+from analysis.tables.families import with_holm
 from analysis.tables.table import Cell, Column, Kind, Table
 from analysis.text import visible
 
@@ -86,8 +86,6 @@ def deltas(series: Series, choice: Choice) -> Table:
             (task, choice.best.step, score.n, base, score.estimate, difference.estimate,
              difference.p, NAN, where, by)
         )  # fmt: skip
-    adjusted = multiplicity.holm([row[6] for row in rows])  # type: ignore[misc]
-    rows = [(*row[:7], p, *row[8:]) for row, p in zip(rows, adjusted, strict=True)]
     notes = unlike(series, choice)
     if any(row[9] for row in rows) and len(choice.candidates) > 1:
         notes.append(
@@ -96,24 +94,26 @@ def deltas(series: Series, choice: Choice) -> Table:
         )
     if not any(row[3] is not None for row in rows):
         notes.append("no baseline: no difference can be shown")
-    return Table(
-        "best-step",
-        f"Step {choice.best.step} against the baseline",
-        (
-            Column("task", "task"),
-            Column("step", "step", Kind.COUNT),
-            Column("n", "n", Kind.COUNT),
-            Column("baseline", "baseline", Kind.PERCENT),
-            Column("best", "best step", Kind.PERCENT),
-            Column("difference", "difference", Kind.POINTS),
-            Column("p", "p", Kind.P),
-            Column("holm_p", "Holm p", Kind.P),
-            Column("questions", "questions"),
-            Column("selected_by", "selected by", Kind.FLAG),
-        ),
-        rows,
-        foot=foot_of(series),
-        notes=tuple(notes),
+    return with_holm(
+        Table(
+            "best-step",
+            f"Step {choice.best.step} against the baseline",
+            (
+                Column("task", "task"),
+                Column("step", "step", Kind.COUNT),
+                Column("n", "n", Kind.COUNT),
+                Column("baseline", "baseline", Kind.PERCENT),
+                Column("best", "best step", Kind.PERCENT),
+                Column("difference", "difference", Kind.POINTS),
+                Column("p", "p", Kind.P),
+                Column("holm_p", "Holm p", Kind.P),
+                Column("questions", "questions"),
+                Column("selected_by", "selected by", Kind.FLAG),
+            ),
+            rows,
+            foot=foot_of(series),
+            notes=tuple(notes),
+        )
     )
 
 

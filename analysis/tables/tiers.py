@@ -11,8 +11,8 @@ import math
 
 from analysis.estimate import NAN
 from analysis.series.form import Score, Series
-from analysis.stats import multiplicity
 from analysis.tables.curves import trend_over
+from analysis.tables.families import with_holm
 from analysis.tables.sweep import foot_of
 from analysis.tables.table import Cell, Column, Kind, Table
 from analysis.text import visible
@@ -44,47 +44,43 @@ def of_task(series: Series, first: str, task: str) -> list[Score]:
 def scores(series: Series, first: str) -> Table:
     """Return words and accuracy by tier."""
     rows: list[tuple[Cell, ...]] = []
-    p_values: list[float] = []
     for task in series.tasks:
         for score in of_task(series, first, task):
             difference = series.difference(score)
             if score in series.baseline:
                 rows.append((task, first, score.n, score.words, score.estimate, None, NAN, NAN))
-                p_values.append(NAN)
                 continue
-            p_values.append(difference.p)
             rows.append(
                 (task, score.run, score.n, score.words, score.estimate, difference.estimate,
                  difference.p, NAN)
             )  # fmt: skip
-    adjusted = multiplicity.holm(p_values)
-    rows = [(*row[:7], p) for row, p in zip(rows, adjusted, strict=True)]
-    return Table(
-        "tiers",
-        "Accuracy by length of response",
-        (
-            Column("task", "task"),
-            Column("tier", "tier"),
-            Column("n", "n", Kind.COUNT),
-            Column("words", "words", Kind.NUMBER),
-            Column("score", "accuracy", Kind.PERCENT),
-            Column("difference", f"against {visible(first or 'baseline')}", Kind.POINTS),
-            Column("p", "p", Kind.P),
-            Column("holm_p", "Holm p", Kind.P),
-        ),
-        rows,
-        foot=(
-            "words: mean of a response, reasoning and answer. "
-            f"{foot_of(series, 'Holm over all rows')}"
-        ),
-        notes=series.notes,
+    return with_holm(
+        Table(
+            "tiers",
+            "Accuracy by length of response",
+            (
+                Column("task", "task"),
+                Column("tier", "tier"),
+                Column("n", "n", Kind.COUNT),
+                Column("words", "words", Kind.NUMBER),
+                Column("score", "accuracy", Kind.PERCENT),
+                Column("difference", f"against {visible(first or 'baseline')}", Kind.POINTS),
+                Column("p", "p", Kind.P),
+                Column("holm_p", "Holm p", Kind.P),
+            ),
+            rows,
+            foot=(
+                "words: mean of a response, reasoning and answer. "
+                f"{foot_of(series, 'Holm over all rows')}"
+            ),
+            notes=series.notes,
+        )
     )
 
 
 def trends(series: Series, first: str) -> Table:
     """Return whether accuracy changes with the order of the tiers, and with their words."""
     rows: list[tuple[Cell, ...]] = []
-    p_values: list[float] = []
     for task in series.tasks:
         found = of_task(series, first, task)
         if len(found) < 2:
@@ -96,22 +92,21 @@ def trends(series: Series, first: str) -> Table:
         for name, values in levels.items():
             slope, p, method = trend_over(series, found, values, SEED)
             rows.append((task, name, len(found), slope, p, NAN, method))
-            p_values.append(p)
-    adjusted = multiplicity.holm(p_values)
-    rows = [(*row[:5], p, row[6]) for row, p in zip(rows, adjusted, strict=True)]
-    return Table(
-        "tier-trends",
-        "Change of accuracy with the tier",
-        (
-            Column("task", "task"),
-            Column("by", "by"),
-            Column("tiers", "tiers", Kind.COUNT),
-            Column("slope", "slope", Kind.POINTS),
-            Column("p", "p", Kind.P),
-            Column("holm_p", "Holm p", Kind.P),
-            Column("method", "test"),
-        ),
-        rows,
-        foot="slope: points for one tier more, or for twice as many words; Holm over the rows.",
-        empty="" if rows else "no task with two tiers",
+    return with_holm(
+        Table(
+            "tier-trends",
+            "Change of accuracy with the tier",
+            (
+                Column("task", "task"),
+                Column("by", "by"),
+                Column("tiers", "tiers", Kind.COUNT),
+                Column("slope", "slope", Kind.POINTS),
+                Column("p", "p", Kind.P),
+                Column("holm_p", "Holm p", Kind.P),
+                Column("method", "test"),
+            ),
+            rows,
+            foot="slope: points for one tier more, or for twice as many words; Holm over the rows.",
+            empty="" if rows else "no task with two tiers",
+        )
     )
