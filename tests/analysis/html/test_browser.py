@@ -104,9 +104,15 @@ def open_first(page: Page, text: str) -> Locator:
     search(page, text)
     page.locator(".q-head").first.click()
     item = page.locator(".q").first
-    for summary in item.locator("summary").all():
-        summary.click()
+    for folded in item.locator("details").all():
+        unfold(folded)
     return item
+
+
+def unfold(folded: Locator) -> None:
+    """Open a reasoning, and wait for its text: the browser tells of the opening a moment later."""
+    folded.locator("summary").click()
+    folded.locator(":scope > :nth-child(2)").wait_for()
 
 
 def test_it_opens_and_shows_verdict_tables_and_figures(page: Page) -> None:
@@ -135,8 +141,10 @@ def test_a_filter_leaves_what_fits(page: Page, field: str, value: str, fits: Any
     page.locator(f"#f-{field}").select_option(value)
     assert n_found(page) == expected
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_timeout(50)
-    assert n_found(page) == len(entries(page))
+    page.wait_for_function(
+        "n => document.getElementById('f-count').textContent.startsWith(n + ' of')",
+        arg=str(len(entries(page))),
+    )
 
 
 def test_filters_add_up_and_nothing_found_is_said(page: Page) -> None:
@@ -166,7 +174,7 @@ def test_a_question_shows_both_completions_side_by_side_with_the_reasoning_folde
     for one in ("question 53", "Target", "Extracted", "Why", "the answer is"):
         assert one in texts
     assert "thought 53" not in texts
-    item.locator("summary").first.click()
+    unfold(item.locator("details").first)
     assert "thought 53" in item.inner_text()
     one, other = (arm.bounding_box() for arm in item.locator(".completion").all())
     assert one is not None
