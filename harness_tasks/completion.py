@@ -1,7 +1,7 @@
 """A completion as lm-eval carries it: a string, with what the server said about it as attributes.
 
 Owns the canonical text, the stop strings of tasks and what must not reach a UTF-8 file. Refuses to
-own how it came over the wire (`chat_client`) and what it is worth (`results`). No lm_eval.
+own how it came over the wire (`chat.client`) and what it is worth (`results`). No lm_eval.
 
 Example, reasoning that was sent apart:
 

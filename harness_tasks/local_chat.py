@@ -1,7 +1,7 @@
 r"""`local-chat`: lm-eval's side of an OpenAI-compatible chat server that may reason.
 
 Owns the class that lm-eval loads: which requests a run makes, in what order, and what it says about
-them. Refuses to own model_args (`chat_settings`), HTTP (`chat_client`) and grading (`results`).
+them. Refuses to own model_args (`chat.settings`), asking (`chat.asking`) and grading (`results`).
 
 Example, a run with the sampling that a vendor publishes:
 
@@ -14,56 +14,36 @@ and exit code 2; `DISTILL_EVAL_DEBUG=1` shows the traceback.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
 
-from harness_tasks.chat_client import ChatClient
-from harness_tasks.chat_endpoint import Offered, chosen_model, look_at
-from harness_tasks.chat_reply import Reply, UpstreamError
-from harness_tasks.chat_settings import (
+from harness_tasks.chat import doubts
+from harness_tasks.chat.asking import Asker, Job, run_to_end
+from harness_tasks.chat.endpoint import Offered, chosen_model, look_at
+from harness_tasks.chat.settings import (
     RequestFields,
     read_settings,
     request_fields,
     request_id_of,
 )
-from harness_tasks.completion import Completion, cut_at_stop, has_inline_reasoning
+from harness_tasks.completion import Completion
 from harness_tasks.explained import end_in_one_line, explained
-from harness_tasks.progress import bar
 from harness_tasks.reasoning import ORPHAN_CLOSE, split
 from harness_tasks.sampling import seed_for
 
 log = logging.getLogger(__name__)
 
-# A run whose first requests all fail in the same way is not going to succeed.
-STOP_AFTER = 8
-# Faults that no other request can escape: the key, the model or the address is wrong.
-FATAL_STATUS = (401, 403, 404)
 NO_SUCH = "local-chat can only generate: use tasks of output type generate_until"
 
 
 class ChatPrompt(str):
     """Messages as lm-eval's `--apply_chat_template` hands them on: JSON text."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One request that is to be made."""
-
-    task: str
-    sample_index: int
-    request_id: str
-    messages: list[dict[str, Any]]
-    fields: RequestFields
-    seed: int
 
 
 class LocalChat(LM):  # type: ignore[misc]
@@ -176,10 +156,16 @@ class LocalChat(LM):  # type: ignore[misc]
             jobs = self.jobs_of(requests)
         except ValueError as wrong:
             raise explained(wrong) from None
-        self.warn_before(jobs)
-        completions = run_to_end(self.ask_all(jobs, disable_tqdm))
+        for doubt in doubts.before(jobs, self.offered, self.transport):
+            self.warn_once(doubt)
+        asker = Asker(self.model, self.transport, self.offered, self.settings.stream)
+        completions = run_to_end(asker.ask_all(jobs, disable_tqdm))
+        self.served += asker.served
         self.settle_prefilled(completions)
-        self.warn_after(jobs, completions)
+        for failure in doubts.failures(completions):
+            log.error("%s", failure)
+        for doubt in doubts.after(jobs, completions):
+            self.warn_once(doubt)
         return list(completions)
 
     def jobs_of(self, requests: Sequence[Any]) -> list[Job]:
@@ -242,86 +228,6 @@ class LocalChat(LM):  # type: ignore[misc]
             return [{**messages[0], "content": joined}, *messages[1:]]
         return [{"role": "system", "content": system}, *messages]
 
-    async def ask_all(self, jobs: Sequence[Job], disable_tqdm: bool) -> list[Completion]:
-        """Ask for all completions, `num_concurrent` at once.
-
-        Raises:
-            UpstreamError: a fault that every request must meet.
-        """
-        completions: list[Completion | None] = [None] * len(jobs)
-        waiting = iter(range(len(jobs)))
-        watch = FaultWatch()
-        shown = bar(len(jobs), f"local-chat {self.model}", "req", hidden=disable_tqdm)
-
-        async def work(client: ChatClient) -> None:
-            for index in waiting:
-                completions[index] = await self.ask(client, jobs[index], index, watch)
-                if watch.n_faults:
-                    shown.set_postfix(failed=watch.n_faults, refresh=False)
-                shown.update()
-
-        with shown:
-            async with ChatClient(self.transport) as client:
-                n_workers = min(self.transport.num_concurrent, len(jobs))
-                workers = [asyncio.create_task(work(client)) for _ in range(n_workers)]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
-                if client.n_retries:
-                    log.info("%d requests were sent again after a passing fault", client.n_retries)
-        return [completion for completion in completions if completion is not None]
-
-    async def ask(self, client: ChatClient, job: Job, index: int, watch: FaultWatch) -> Completion:
-        """Return one completion; a fault of its own makes it an `error` sample.
-
-        Raises:
-            UpstreamError: a fault that every request must meet.
-        """
-        body = {"model": self.model, "messages": job.messages, **job.fields.sampling}
-        body |= {"seed": job.seed, "stream": self.settings.stream}
-        try:
-            reply = await client.complete(body, job.request_id)
-        except UpstreamError as fault:
-            watch.note(index, fault)
-            return Completion(
-                error=str(fault), request_id=job.request_id, sample_index=job.sample_index
-            )
-        self.served[reply.model_served or self.model] += 1
-        return self.completion_of(reply, job)
-
-    def completion_of(self, reply: Reply, job: Job) -> Completion:
-        """Build the completion: the cap seen, stop strings applied to the answer."""
-        finish_reason = "length" if self.reached_limit(reply, job) else reply.finish_reason
-        content = cut_at_stop(
-            reply.content, job.fields.until, reasoning=reply.reasoning, finish_reason=finish_reason
-        )
-        inline = reply.reasoning is None and has_inline_reasoning(content)
-        return Completion(
-            content=content,
-            reasoning=reply.reasoning,
-            reasoning_source="inline" if inline else reply.reasoning_source,
-            finish_reason=finish_reason,
-            usage=reply.usage,
-            model_served=reply.model_served,
-            request_id=job.request_id,
-            latency_s=reply.latency_s,
-            ttft_s=reply.ttft_s,
-            sample_index=job.sample_index,
-        )
-
-    def reached_limit(self, reply: Reply, job: Job) -> bool:
-        """Tell whether a completion filled its limit, whatever finish_reason the server gave."""
-        used = reply.usage.get("completion_tokens")
-        limit = job.fields.sampling.get("max_tokens")
-        if limit is None:
-            window = self.offered.max_model_len.get(self.model)
-            prompt = reply.usage.get("prompt_tokens")
-            limit = window - prompt if window and isinstance(prompt, int) else None
-        return isinstance(used, int) and isinstance(limit, int) and used >= limit > 0
-
     def settle_prefilled(self, completions: Iterable[Completion]) -> None:
         """Mark completions that are reasoning throughout: the template opened the tag.
 
@@ -338,89 +244,11 @@ class LocalChat(LM):  # type: ignore[misc]
             if not completion.reasoning_source:
                 completion.prefilled = prefilled
 
-    def warn_before(self, jobs: Sequence[Job]) -> None:
-        """Warn of sampling that makes equal samples, or that cannot be repeated."""
-        sampled = any(job.fields.sampling.get("temperature") != 0 for job in jobs)
-        if self.offered.kind == "transformers" and sampled:
-            self.warn_once(
-                "transformers serve samples only where the model's generation_config.json says "
-                "do_sample"
-                + (
-                    ", and its requests share one random generator: set num_concurrent=1 for "
-                    "samples that can be repeated"
-                    if self.transport.num_concurrent > 1
-                    else ""
-                )
-            )
-        for job in jobs:
-            if job.sample_index and job.fields.sampling.get("temperature") == 0:
-                self.warn_once(
-                    f"{job.task}: several samples of one doc at temperature 0 are near copies; set "
-                    "temperature or preset in model_args"
-                )
-
-    def warn_after(self, jobs: Sequence[Job], completions: Sequence[Completion]) -> None:
-        """Say what failed, and what makes the numbers doubtful."""
-        failed = Counter(c.error for c in completions if c.error)
-        if failed:
-            causes = "; ".join(f"{n} x {cause}" for cause, n in failed.most_common(3))
-            log.error(
-                "%d of %d requests failed and are error samples, which distill-eval's tasks leave "
-                "out of the score: %s%s",
-                failed.total(),
-                len(completions),
-                causes,
-                "; ..." if len(failed) > 3 else "",
-            )
-        answered = [c for c in completions if not c.error]
-        if answered and not any(c.content.strip() for c in answered):
-            reasoned = any(c.reasoning for c in answered)
-            log.error(
-                "all %d completions came back without content%s",
-                len(answered),
-                ", with reasoning only: the server's reasoning parser is on for a model that does "
-                "not close its reasoning, or max_tokens is too small"
-                if reasoned
-                else ": look at the server's log, and at its chat template",
-            )
-        thinks = any(c.reasoning or c.reasoning_source for c in answered)
-        if thinks and any(job.fields.sampling.get("temperature") == 0 for job in jobs):
-            self.warn_once(
-                "the model reasons and was sampled at temperature 0, where reasoning models repeat "
-                "themselves without end; use its preset (preset=deepseek-r1, qwen3-thinking, qwq)"
-            )
-
     def warn_once(self, message: str) -> None:
         """Log a warning the first time that it comes up."""
         if message not in self.warned:
             self.warned.add(message)
             log.warning("%s", message)
-
-
-class FaultWatch:
-    """Stops a run that cannot succeed."""
-
-    def __init__(self) -> None:
-        self.first: dict[int, str] = {}
-        self.n_faults = 0
-
-    def note(self, index: int, fault: UpstreamError) -> None:
-        """Take note of a request that failed for good; `index` is its place in the run.
-
-        Raises:
-            UpstreamError: all requests must fail like this one.
-        """
-        self.n_faults += 1
-        if fault.status in FATAL_STATUS or fault.kind == "html":
-            raise fault
-        if index < STOP_AFTER:
-            self.first[index] = fault.kind
-        if len(self.first) == STOP_AFTER and len(set(self.first.values())) == 1:
-            raise UpstreamError(
-                f"stopped, since the first {STOP_AFTER} requests all failed: {fault}",
-                kind=fault.kind,
-                status=fault.status,
-            )
 
 
 def all_have(samplings: Iterable[Mapping[str, Any]], name: str, value: Any) -> bool:
@@ -432,13 +260,3 @@ def refused_tasks(requests: Iterable[Any]) -> str:
     """Name the tasks that asked for what we cannot do."""
     names = sorted({str(request.task_name) for request in requests})
     return f", unlike {', '.join(names[:5])}" if names else ""
-
-
-def run_to_end(coroutine: Coroutine[Any, Any, list[Completion]]) -> list[Completion]:
-    """Run a coroutine, in a thread of its own where this one runs a loop (a notebook does)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()

@@ -115,8 +115,8 @@ def name_model(plan: Plan) -> None:
         UpstreamError: nothing listens, no such model, or no chat server.
         ValueError: `model_args` that local-chat does not know.
     """
-    from harness_tasks.chat_endpoint import chosen_model, look_at
-    from harness_tasks.chat_settings import read_settings
+    from harness_tasks.chat.endpoint import chosen_model, look_at
+    from harness_tasks.chat.settings import read_settings
 
     settings = read_settings(plan.arguments.model_args)
     transport = settings.transport()

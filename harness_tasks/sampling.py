@@ -1,7 +1,7 @@
 """How a completion is sampled: the fields on the wire, the published presets, one seed per sample.
 
 Owns `SamplingConfig`, `PRESETS` and `seed_for`. Refuses to own which source wins where two set a
-field (`local_chat`) and sending (`chat_client`). Standard library only.
+field (`local_chat`) and sending (`chat.client`). Standard library only.
 
 Example, the preset of a vendor with one field changed:
 

@@ -23,10 +23,10 @@ ALLOWED = {
         "harness_tasks.reasoning",
         "proxy.exchange",
         # judging asks models, by the one client and its store
-        "harness_tasks.chat_given",
-        "harness_tasks.chat_model",
-        "harness_tasks.chat_settings",
-        "harness_tasks.chat_store",
+        "harness_tasks.chat.given",
+        "harness_tasks.chat.model",
+        "harness_tasks.chat.settings",
+        "harness_tasks.chat.store",
         "harness_tasks.progress",
         "harness_tasks.side_by_side",
         # training data: the one rule of leaks, and the lengths of traces

@@ -1,7 +1,7 @@
 """Asking every judge about every pair in both orders, all at once within each judge's room.
 
 Owns the order of a run and what is kept of a reply: its verdict. Refuses to own requests and their
-store (`harness_tasks.chat_model`, `chat_store`) and what the verdicts add up to (`ballots`).
+store (`harness_tasks.chat.model`, `chat.store`) and what the verdicts add up to (`ballots`).
 
     heard = ask_all(judges, pairs, Path("judged/replies.jsonl"), Limits(seed=1234))
     heard.replies["gpt-5.2", "distill_gsm8k/0/0", BASELINE_FIRST]
@@ -20,8 +20,8 @@ from typing import Any
 from analysis.judge.pairs import Pair
 from analysis.judge.replies import ORDERS, Failure, Reading, Vote, read_reply, vote
 from analysis.judge.settings import Judge
-from harness_tasks.chat_model import Budget, FailedError, Model, NotAskedError
-from harness_tasks.chat_store import Store, as_mapping
+from harness_tasks.chat.model import Budget, FailedError, Model, NotAskedError
+from harness_tasks.chat.store import Store, as_mapping
 from harness_tasks.progress import bar
 from harness_tasks.side_by_side import all_or_none, cancelled_by_signals
 

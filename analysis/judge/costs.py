@@ -1,7 +1,7 @@
 """What judging costs: before it starts, by an estimate, and after, as the servers told.
 
 Owns the table of costs and the estimate. Refuses to own the reading of `usage` and prices
-(`harness_tasks.chat_cost`).
+(`harness_tasks.chat.cost`).
 
     print(estimate(judges, pairs, n_stored=0).text())
 """

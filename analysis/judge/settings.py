@@ -1,7 +1,7 @@
 """A judge as the command line names it: an endpoint, a model, its sampling and its price.
 
 Owns which settings a judge has and their defaults. Refuses to own how a request travels
-(`harness_tasks.chat_settings`, whose settings a judge takes too) and what is asked (`words`).
+(`harness_tasks.chat.settings`, whose settings a judge takes too) and what is asked (`words`).
 
     read_judge("base_url=https://openrouter.ai/api/v1,model=openai/gpt-5.2,api_key_env=KEY")
 """
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness_tasks.chat_given import model_of
-from harness_tasks.chat_model import name_of
-from harness_tasks.chat_settings import (
+from harness_tasks.chat.given import model_of
+from harness_tasks.chat.model import name_of
+from harness_tasks.chat.settings import (
     READERS,
     RequestFields,
     Settings,

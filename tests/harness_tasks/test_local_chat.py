@@ -20,7 +20,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
-from harness_tasks.chat_reply import UpstreamError
+from harness_tasks.chat.reply import UpstreamError
 from harness_tasks.completion import Completion
 from harness_tasks.local_chat import ChatPrompt, LocalChat
 from harness_tasks.sampling import seed_for
@@ -533,7 +533,7 @@ def test_the_command_line_ends_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        ("from harness_tasks.chat_reply import UpstreamError as E; raise E('m', kind='k')", 2),
+        ("from harness_tasks.chat.reply import UpstreamError as E; raise E('m', kind='k')", 2),
         ("lc.LocalChat(modle=1)", 2),
         ("raise ValueError('m')", 1),
     ],

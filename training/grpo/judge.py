@@ -1,7 +1,7 @@
 r"""The judge: a model that is asked whether an answer is right, where no grader can tell.
 
 Owns the question to the judge, and what of its reply counts. Refuses to own when it is asked
-(`scoring`) and how a request travels (`harness_tasks.chat_client`). A reply that is no such JSON
+(`scoring`) and how a request travels (`harness_tasks.chat.client`). A reply that is no such JSON
 object, or says both, is no judgement: None, never 0.
 
 Example:
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from harness_tasks.chat_client import ChatClient
-from harness_tasks.chat_endpoint import Transport
-from harness_tasks.chat_reply import UpstreamError, shown
-from harness_tasks.chat_settings import Settings
+from harness_tasks.chat.client import ChatClient
+from harness_tasks.chat.endpoint import Transport
+from harness_tasks.chat.reply import UpstreamError, shown
+from harness_tasks.chat.settings import Settings
 from harness_tasks.reasoning import split
 from harness_tasks.sampling import SamplingConfig
 from training.records import Question

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from harness_tasks.chat_given import model_of, pairs
+from harness_tasks.chat.given import model_of, pairs
 from harness_tasks.isolation_check import CONFIRM_ENV, CONFIRM_FLAG
 from training.commands import ends_in_one_line
 

@@ -1,6 +1,6 @@
 """One sample of one question: asked, checked and repaired, graded, judged.
 
-Owns this order and what of it a trace remembers. Refuses to own asking (`chat_model`), grading
+Owns this order and what of it a trace remembers. Refuses to own asking (`chat.model`), grading
 (`verify`), the words (`prompts`) and the choice among traces (`select`).
 
 Example: `trace = await Flow(...).sample(teacher, question, 0)`
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness_tasks import reasoning
-from harness_tasks.chat_cost import usage_of
-from harness_tasks.chat_model import FailedError, Model, NotAskedError, completion_of
-from harness_tasks.chat_reply import shown
-from harness_tasks.chat_store import as_mapping
+from harness_tasks.chat.cost import usage_of
+from harness_tasks.chat.model import FailedError, Model, NotAskedError, completion_of
+from harness_tasks.chat.reply import shown
+from harness_tasks.chat.store import as_mapping
 from harness_tasks.completion import Completion
 from harness_tasks.records import Verdict
 from harness_tasks.results import split_completion

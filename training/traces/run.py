@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from harness_tasks import reasoning
-from harness_tasks.chat_model import Budget, FailedError, Model, NotAskedError, completion_of
-from harness_tasks.chat_store import Store
+from harness_tasks.chat.model import Budget, FailedError, Model, NotAskedError, completion_of
+from harness_tasks.chat.store import Store
 from harness_tasks.completion import Completion
 from harness_tasks.progress import bar
 from harness_tasks.records import Verdict

@@ -1,7 +1,7 @@
 """The settings of `distill-train traces`: who is asked, how, and which traces are kept.
 
 Owns names, defaults and checks. Refuses to own reading YAML (`training.settings`) and the fields of
-a request (`harness_tasks.chat_settings`), which each `Asked` becomes.
+a request (`harness_tasks.chat.settings`), which each `Asked` becomes.
 
 Example, a recipe:
 
@@ -18,8 +18,8 @@ import re
 from dataclasses import field
 from typing import Any, Literal
 
-from harness_tasks.chat_model import name_of
-from harness_tasks.chat_settings import RequestFields, Settings, read_settings, request_fields
+from harness_tasks.chat.model import name_of
+from harness_tasks.chat.settings import RequestFields, Settings, read_settings, request_fields
 from harness_tasks.sampling import DEFAULT_SEED, FIELDS
 from training.settings import settings
 from training.traces.columns import check_column
@@ -68,7 +68,7 @@ class Asked:
 
         Raises:
             ValueError: a price below 0 or one without the other, a name that is none, or what
-                `chat_settings.read_settings` refuses.
+                `harness_tasks.chat.settings.read_settings` refuses.
         """
         if (self.price_in is None) != (self.price_out is None):
             raise ValueError("price_in and price_out go together: give both or neither")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from harness_tasks.chat_reply import shown
+from harness_tasks.chat.reply import shown
 from harness_tasks.text_table import aligned
 
 MAX_ROWS = 40

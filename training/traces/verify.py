@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from harness_tasks import reasoning
-from harness_tasks.chat_reply import shown
+from harness_tasks.chat.reply import shown
 from harness_tasks.records import Verdict
 from harness_tasks.results import grade_completion, split_completion
 from training.grading import grading_of

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness_tasks import isolation_check
 from harness_tasks.batch import in_parallel
-from harness_tasks.chat_cost import usage_of
+from harness_tasks.chat.cost import usage_of
 from training.records import Question, Trace, read_questions, write_records
 from training.traces import published, tables
 from training.traces.lengths import TokenCounter

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from harness_tasks.chat_settings import read_settings
+from harness_tasks.chat.settings import read_settings
 from tests.training import tiny
 from tests.training.checkpoints import making
 from training.checkpoints import facts

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness_tasks.chat_store import Request, Store
+from harness_tasks.chat.store import Request, Store
 from tests.conftest import REPO
 from tests.fakes import Answer, FakeUpstream, Received, Script, busy, chat, cut_off, fault, stream
 from tests.training.traces.teaching import (
@@ -126,7 +126,7 @@ def test_a_request_that_fails_for_good_is_recorded_and_asked_again_next_time(
 
 def rekeyed(text: str, old: str, new: str) -> str:
     """Move a store to another endpoint, keys and all."""
-    from harness_tasks.chat_store import Request
+    from harness_tasks.chat.store import Request
 
     moved = []
     for line in text.splitlines():
@@ -437,7 +437,7 @@ def test_a_run_that_is_ended_goes_on_without_asking_anything_twice(
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
-    from harness_tasks.chat_store import Store
+    from harness_tasks.chat.store import Store
 
     (tmp_path / "out").mkdir()
     with FakeUpstream(teacher()) as server, Store(tmp_path / "out" / "completions.jsonl"):

@@ -1,7 +1,7 @@
 """The HTTP side of `local-chat`: one request for one completion, retried where that is honest.
 
 Owns retries, time limits and the size of a reply. Refuses to own what is asked (`local_chat`),
-where (`chat_endpoint`), and the forms of a reply (`chat_reply`). No lm_eval.
+where (`chat.endpoint`), and the forms of a reply (`chat.reply`). No lm_eval.
 
 A retry repeats the same request, seed included: transport faults, a stalled or broken-off stream, a
 malformed reply, 408, 425, 429 and 5xx; Retry-After is honoured. Nothing else is sent twice.
@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import httpx2
 
-from harness_tasks.chat_endpoint import (
+from harness_tasks.chat.endpoint import (
     CONNECT_TIMEOUT_S,
     Transport,
     backoff,
@@ -32,7 +32,7 @@ from harness_tasks.chat_endpoint import (
     status_error,
     transport_fault,
 )
-from harness_tasks.chat_reply import (
+from harness_tasks.chat.reply import (
     MAX_REPLY_BYTES,
     EventStream,
     Reply,

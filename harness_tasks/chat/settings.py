@@ -1,7 +1,7 @@
 """The model_args of `local-chat`, and which source wins where two set a sampling field.
 
 Owns names, types, defaults and checks of model_args, and the fields of one request. Refuses to own
-sending (`chat_client`) and lm-eval's side (`local_chat`). No lm_eval.
+sending (`chat.client`) and lm-eval's side (`local_chat`). No lm_eval.
 
 Example, the precedence, weakest first: greedy defaults, preset, generation_kwargs of the task,
 model_args:
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from harness_tasks.chat_endpoint import Endpoint, Transport
+from harness_tasks.chat.endpoint import Endpoint, Transport
 from harness_tasks.sampling import DEFAULT_SEED, FIELDS, PRESETS, WHOLE, SamplingConfig
 
 # lm-eval hands these to every model; they have no meaning here.

@@ -1,7 +1,7 @@
 """Where `local-chat` asks: the address of a server, what it offers, and what its faults mean.
 
 Owns the forms of base_url, the look at a server before a run, and one clear line for each fault.
-Refuses to own asking for completions (`chat_client`). No lm_eval.
+Refuses to own asking for completions (`chat.client`). No lm_eval.
 
 Example, what a server offers:
 
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from harness_tasks.chat_reply import (
+from harness_tasks.chat.reply import (
     MAX_REPLY_BYTES,
     UpstreamError,
     error_text,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness_tasks.chat_settings import (
+from harness_tasks.chat.settings import (
     READERS,
     Settings,
     read_settings,

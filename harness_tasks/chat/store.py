@@ -1,7 +1,7 @@
 """Every reply that was paid for, in a JSONL file: appended at once, found again by its request.
 
 Owns the key of a request, the rows and what becomes of a line that a killed run left torn. Refuses
-to own asking (`chat_model`) and what a reply is worth. Standard library only.
+to own asking (`chat.model`) and what a reply is worth. Standard library only.
 
 The key is a hash of everything that determines the request: who is asked (role, name, endpoint,
 model), messages, sampling with its seed, question and sample. So a changed setting asks anew, and
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness_tasks.chat_cost import Tally, amount, usage_of
+from harness_tasks.chat.cost import Tally, amount, usage_of
 from harness_tasks.records import parse_object
 
 SCHEMA_VERSION = 1

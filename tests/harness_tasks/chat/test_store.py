@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness_tasks.chat_given import model_of
-from harness_tasks.chat_store import Request, Store
+from harness_tasks.chat.given import model_of
+from harness_tasks.chat.store import Request, Store
 
 
 def request(n: int, **more: object) -> Request:

@@ -1,7 +1,7 @@
 """One reply of a chat completions server, whole or streamed, in any of the forms in use.
 
 Owns the framing of server-sent events, and where content, reasoning, finish_reason and usage stand
-in a message. Refuses to own sending and retrying (`chat_client`). Standard library only.
+in a message. Refuses to own sending and retrying (`chat.client`). Standard library only.
 
 Example, the two chunks of a stream:
 

@@ -16,10 +16,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_tasks import chat_client, chat_endpoint
-from harness_tasks.chat_client import ChatClient
-from harness_tasks.chat_endpoint import Endpoint, Transport, chosen_model, look_at, retry_after
-from harness_tasks.chat_reply import EventStream, Reply, ReplyBuilder, UpstreamError, shown
+from harness_tasks.chat import client as chat_client
+from harness_tasks.chat import endpoint as chat_endpoint
+from harness_tasks.chat.client import ChatClient
+from harness_tasks.chat.endpoint import Endpoint, Transport, chosen_model, look_at, retry_after
+from harness_tasks.chat.reply import EventStream, Reply, ReplyBuilder, UpstreamError, shown
 from tests.conftest import SHARED, needs_shared
 from tests.fakes import (
     Answer,

@@ -1,7 +1,7 @@
 """Asking a model many things: from the store where a reply is there already, else over HTTP.
 
 Owns who is asked with what body, that a reply is stored at once, the limit on cost, and when an
-endpoint is given up. Refuses to own HTTP and retries (`chat_client`), the rows (`chat_store`) and
+endpoint is given up. Refuses to own HTTP and retries (`chat.client`), the rows (`chat.store`) and
 the words. No lm_eval.
 
 Example: `row = await model.ask("teacher", question_id, sample_index, messages, seed)`
@@ -14,12 +14,12 @@ import dataclasses
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from harness_tasks.chat_client import NO_SERVER, ChatClient
-from harness_tasks.chat_cost import Tally, cost_usd, usage_of
-from harness_tasks.chat_endpoint import chosen_model, look_at
-from harness_tasks.chat_reply import Reply, UpstreamError
-from harness_tasks.chat_settings import RequestFields, Settings
-from harness_tasks.chat_store import Request, Store, as_mapping
+from harness_tasks.chat.client import NO_SERVER, ChatClient
+from harness_tasks.chat.cost import Tally, cost_usd, usage_of
+from harness_tasks.chat.endpoint import chosen_model, look_at
+from harness_tasks.chat.reply import Reply, UpstreamError
+from harness_tasks.chat.settings import RequestFields, Settings
+from harness_tasks.chat.store import Request, Store, as_mapping
 from harness_tasks.completion import Completion, has_inline_reasoning
 from harness_tasks.sampling import seed_for
 
