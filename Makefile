@@ -3,6 +3,7 @@
 # make test    the tests, in an environment of their own
 # make check   what CI runs: format, lint, types, tests
 # make proof   the published verdicts of whole benchmarks, some twenty minutes (needs ../shared)
+# make docs    the tables of docs/ that are read from the code
 # make bench   the benchmarks that need nothing but this machine
 # make bench-proxy   the proxy beside nginx (if installed), Starlette and LiteLLM (an environment of its own), some ten minutes
 # make server-transformers, make server-vllm, make server-llamacpp    an inference server for `pytest -m server` (CPU)
@@ -18,7 +19,7 @@ DEMO_SEED ?= 0
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo example test check proof format bench bench-proxy clean server-transformers server-vllm server-llamacpp
+.PHONY: demo example test check docs proof format bench bench-proxy clean server-transformers server-vllm server-llamacpp
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py harness_tasks/distill_eval_autoload.pth
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "distill-eval needs Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=python3.11"; exit 2; }
@@ -46,6 +47,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/python -m docs.generate
 
 proof: $(STAMP)
 	$(BIN)/python -m pytest -m proof

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis import comparability, items
-from analysis.comparability import Difference, Joined
+from analysis.comparability import Joined
 from analysis.items import Item
 from analysis.pairing import Pairs, pair
 from analysis.reading.load import Arm, TaskRun
 from analysis.reading.logs import Logs
+from analysis.rules import Difference, flags
 
 
 class Aligned(NamedTuple):
@@ -63,16 +64,15 @@ def differences(aligned: Sequence[Aligned]) -> list[Difference]:
 
 
 def accept(found: list[Difference], allow: Sequence[str]) -> list[Difference]:
-    """Return the differences where all of them are allowed.
+    """Return the differences where all of them are allowed, by their kinds or their rules.
 
     Raises:
         ValueError: some are not; the message holds one line for each and the option to take.
     """
-    refused = [one for one in found if one.kind not in allow]
+    refused = [one for one in found if one.kind not in allow and one.rule not in allow]
     if refused:
-        kinds = sorted({one.kind for one in refused})
         lines = [f"  {one.kind}, {one.task}: {one.text}" for one in refused]
-        allows = " ".join(f"--allow {kind}" for kind in kinds)
+        allows = flags({one.kind for one in refused})
         raise ValueError(
             "the arms differ in more than the model, so they are not compared:\n"
             + "\n".join(dict.fromkeys(lines))

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from analysis import commands, series_cli
+from analysis.diff_config.command import diff_config
 from analysis.html.command import html
 from analysis.judge.command import judge
 from analysis.tables import catalogue
@@ -141,7 +142,7 @@ def table_command(entry: Entry) -> click.Command:
     )(show)
 
 
-cli.add("Comparison", compare, html, judge)
+cli.add("Comparison", compare, diff_config, html, judge)
 cli.add("Tables of two arms", *(table_command(entry) for entry in catalogue.PAIR))
 cli.add("Tables of other files", *series_cli.COMMANDS)
 

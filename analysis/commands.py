@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from analysis.rules import KINDS
 from analysis.tables.catalogue import TableOptions
 from analysis.text import visible
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from analysis.compare import Comparison
     from analysis.tables.table import Table
 
-KINDS = ("docs", "prompts", "graders", "sampling")
 STDOUT = "-"
 FEW_FILES = 4  # of one folder that are named one by one
 PATH = click.Path(path_type=Path)

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis import comparability, items, notices, volume
+from analysis import comparability, items, notices, told, volume
 from analysis.alignment import Aligned, accept, align, differences
 from analysis.estimate import NAN, Estimate, Share, undefined
 from analysis.items import BASELINE, CANDIDATE, Item
 from analysis.reading.load import Arm
 from analysis.reading.quality import Finding
+from analysis.rules import Difference
 from analysis.stats import cluster, multiplicity, paired, power, proportions
 
 GRADER_ERROR_LIMIT = 0.01
@@ -110,7 +111,7 @@ class Comparison:
     candidate_model: str | None
     tasks: list[TaskComparison]
     notices: list[str]
-    allowed: list[comparability.Difference]  # what the arms differ in, accepted by the user
+    allowed: list[Difference]  # what the arms differ in, accepted by the user
     items: list[Item]
     logs: tuple[Path, ...]
     seed: int
@@ -129,7 +130,7 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
     rows = [item for one in aligned for item in one.rows]
     names = [one.baseline.task for one in aligned]
     runs = [run for one in aligned for run in (one.baseline, one.candidate)]
-    told = [
+    known = [
         *notices.of_arms(baseline, candidate, names, allowed),
         *notices.of_logs(logs, bool(options.logs)),
         *notices.of_shared(rows),
@@ -140,7 +141,7 @@ def compare(baseline: Arm, candidate: Arm, options: Options) -> Comparison:
         baseline_model=aligned[0].baseline.file.model,
         candidate_model=aligned[0].candidate.file.model,
         tasks=with_findings(tasks),
-        notices=list(dict.fromkeys(told)),
+        notices=list(dict.fromkeys(known)),
         allowed=allowed,
         items=rows,
         logs=options.logs,
@@ -188,7 +189,7 @@ def compare_task(aligned: Aligned, seed: int) -> TaskComparison:
         notices=notices.of_task(baseline, candidate, pairs, rows),
         files=(baseline.file.path, candidate.file.path),
         lower_is_better=notices.lower_is_better(baseline),
-        sampling=tuple(comparability.sampling_of(task) for task in (baseline, candidate)),
+        sampling=tuple(told.sampling_of(task) for task in (baseline, candidate)),
         confounds=tuple(comparability.confounds(baseline, candidate)),
     )
 

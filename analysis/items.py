@@ -69,6 +69,7 @@ class Item:
     tags: Mapping[str, str]  # the doc's groups: {"subject": "Algebra", "level": "5"}
     target: str
     answer: str | None  # as extracted, None where nothing was or nothing tells
+    ballot: str | None  # what it votes for among the samples of its doc, None without an answer
     finish_reason: str | None
     prompt_tokens: int | None
     duration_s: float | None  # of the exchange, None where no log has it
@@ -186,6 +187,7 @@ class Joiner:
             tags=question.tags,
             target=question.target,
             answer=sample.answer,
+            ballot=sample.ballot,
             finish_reason=wire.finish_reason
             if wire and not sample.recorded
             else sample.finish_reason,

@@ -18,13 +18,16 @@ from analysis.reading.folder import SamplesFile, mapping
 from analysis.reading.load import Arm, TaskRun
 from analysis.reading.logs import Logs
 from analysis.reading.quality import AMBIGUOUS, INCOMPLETE, OTHER_MODEL, OTHER_TEXT, TORN
+from analysis.rules import Difference
 
 FINISHED = "finished"  # a run's status in its manifest
+SHARE = "share"  # the word by which a notice of tasks with the same questions is known
+TIMES = {2: "twice"}
 MOSTLY = 0.5  # a share of empty completions above this is worth a notice
 
 
 def of_arms(
-    baseline: Arm, candidate: Arm, names: list[str], allowed: list[comparability.Difference]
+    baseline: Arm, candidate: Arm, names: list[str], allowed: list[Difference]
 ) -> list[str]:
     """Return what to know of the two arms beside their scores; `allowed`: how they differ."""
     notices = [*baseline.notices, *candidate.notices]
@@ -40,7 +43,7 @@ def of_arms(
     for name in names:
         notices += of_direction(baseline.tasks[name])
         notices += comparability.confounds(baseline.tasks[name], candidate.tasks[name])
-    notices += [f"allowed difference of {kind}, {task}: {text}" for kind, task, text in allowed]
+    notices += [f"allowed difference of {one.kind}, {one.task}: {one.text}" for one in allowed]
     return notices
 
 
@@ -65,7 +68,7 @@ def of_direction(task: TaskRun) -> list[str]:
 
 def lower_is_better(task: TaskRun) -> bool:
     """Say whether lm-eval tells that a lower value of the metric is the better one."""
-    told = mapping(mapping(task.file.results.get("higher_is_better")).get(task.task))
+    told = mapping(mapping(task.file.results.get("higher_is_better")).get(task.file.task))
     return told.get(task.metric) is False
 
 
@@ -78,11 +81,20 @@ def of_shared(items: Iterable[Item]) -> list[str]:
     for item in items:
         if item.arm == BASELINE and item.name != str(item.doc_id) and not item.name.isdecimal():
             asked.setdefault(item.task, set()).add((item.name, item.target))
-    return [
-        f"{one} and {other} share {len(asked[one] & asked[other])} questions: the mean over tasks "
+    alike: dict[frozenset[tuple[str, str]], list[str]] = {}
+    for task, questions in asked.items():
+        alike.setdefault(frozenset(questions), []).append(task)
+    told = [
+        f"{' and '.join(tasks) if len(tasks) == 2 else ', '.join(tasks)} {SHARE} {len(questions)} "
+        f"questions: the mean over tasks counts them {TIMES.get(len(tasks), f'{len(tasks)} times')}"
+        for questions, tasks in alike.items()
+        if len(tasks) > 1
+    ]
+    return told + [
+        f"{of_one[0]} and {of_other[0]} {SHARE} {len(one & other)} questions: the mean over tasks "
         "counts them twice"
-        for one, other in combinations(asked, 2)
-        if asked[one] & asked[other]
+        for (one, of_one), (other, of_other) in combinations(alike.items(), 2)
+        if one & other
     ]
 
 

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from analysis.comparability import TOKEN_LIMIT
 from analysis.compare import GRADER_ERROR_LIMIT, NOTHING, Comparison, TaskComparison, share
 from analysis.estimate import Share
 from analysis.items import ARMS, Item
 from analysis.reading.quality import NO_EXCHANGE, NO_SAMPLE
 from analysis.tables.couples import Couple, by_task
+from analysis.told import TOKEN_LIMIT
 
 STOP, WARN, INFO = "stop", "warn", "info"
 SEVERITIES = (STOP, WARN, INFO)

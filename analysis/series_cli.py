@@ -29,6 +29,7 @@ from analysis.commands import (
 if TYPE_CHECKING:
     from analysis.series.form import Series
     from analysis.series.runs import Reading
+    from analysis.tables.table import Table
 
 OF_CSV = (
     click.option("--baseline", metavar="NAME", help="Of a CSV: the run to compare with."),
@@ -122,37 +123,61 @@ def recovery(runs: Sequence[str], **options: Any) -> None:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="NAME=RUN... | FILE.csv")
+@click.argument(
+    "runs", nargs=-1, required=True, metavar="RUN | BASE STUDENT | NAME=RUN... | FILE.csv"
+)
 @with_all((*READING, *OF_CSV))
 @output_options
 @errors_in_one_line
 def tiers(runs: Sequence[str], **options: Any) -> None:
-    """Runs trained on shorter and shorter responses: words, accuracy and their trend.
+    """Accuracy by the length of the response: words, accuracy and trend over tiers of reasoning.
 
-    The first run is what the others are compared with. In a CSV each run is a tier, with its column
-    `words`; a run `base` there, or --baseline, takes the first one's place.
+    One RUN that was asked in several tiers (`distill-eval run --tiers r1,r3,r6`, or
+    distill_math500_r1 to _r6); or two such runs, compared tier by tier; or a run for each tier,
+    asked in it or of a model trained on such responses: the first run is what the others are
+    compared with. In a CSV each run is a tier, with its column `words`; a run `base` there, or
+    --baseline, takes the first one's place.
 
     \b
+    distill-report tiers runs/base
+    distill-report tiers runs/base runs/student
     distill-report tiers R1=runs/long R2=runs/middle R3=runs/short
     distill-report tiers scores.csv
     """
     from analysis.tables.tiers import tiers as make
 
-    if is_csv(runs, options):
-        series = read(runs, options)
-        first = ""
-        if not series.baseline and len(series.runs) > 1:
-            first = series.runs[0]
-            series = read(runs, {**options, "baseline": first})
-        emit(make(series, first), options)
+    if not is_csv(runs, options):
+        emit(tier_tables(runs, options), options)
         return
-    from analysis.series.runs import from_runs, named_runs
+    series = read(runs, options)
+    first = ""
+    if not series.baseline and len(series.runs) > 1:
+        first = series.runs[0]
+        series = read(runs, {**options, "baseline": first})
+    emit(make(series, first), options)
 
+
+def tier_tables(runs: Sequence[str], options: Mapping[str, Any]) -> list[Table]:
+    """Return the tables of tiers: of one run, of two that hold them, or of a run each.
+
+    Raises:
+        ValueError: bad input, or no tiers in it.
+    """
+    from analysis.series.runs import is_named, named_runs
+    from analysis.series.tiers import from_each, from_one, holds_tiers, pairs_of
+    from analysis.tables.tier_pairs import tier_pairs
+    from analysis.tables.tiers import tiers as make
+
+    how = reading(options)
+    plain = not any(is_named(word) for word in runs)
+    if len(runs) == 1 and plain:
+        return make(*from_one(Path(runs[0]), how))
+    if len(runs) == 2 and plain and all(holds_tiers(Path(word), how) for word in runs):
+        return tier_pairs(pairs_of(Path(runs[0]), Path(runs[1]), how))
     if len(runs) < 2:
-        raise ValueError("name at least two tiers: NAME=RUN NAME=RUN, or one CSV")
-    longest, *rest = (named_runs([word])[0] for word in runs)
-    series = from_runs(longest.path, rest, reading(options))
-    emit(make(series, longest.name), options)
+        raise ValueError("name at least two tiers: NAME=RUN NAME=RUN, or one run, or one CSV")
+    named = [named_runs([word])[0] for word in runs]
+    return make(from_each(named, how), named[0].name)
 
 
 @click.command()

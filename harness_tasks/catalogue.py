@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from harness_tasks import docs
+from harness_tasks import docs, tiers
 
 TASKS_DIR = Path(__file__).parent / "tasks"
 HEADLINE = "score"
@@ -36,6 +36,33 @@ class TaskInfo:
     members: tuple[str, ...] = ()
 
 
+class Tasks(dict[str, TaskInfo]):
+    """Tasks and groups by name; `tasks()["distill_gsm8k_r3"]` is gsm8k asked in a tier.
+
+    Such names are not listed, since every task has six of them; `name in tasks()` and `get` know
+    those that are.
+    """
+
+    def __missing__(self, name: str) -> TaskInfo:
+        """Return a task that `--tiers` asks.
+
+        Raises:
+            KeyError: no task of ours, in a tier or not.
+        """
+        task, tier = tiers.parts_of(name)
+        plain = self.get(task) if tier else None
+        if plain is None or plain.source is None:
+            raise KeyError(name)
+        return replace(plain, name=name)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a name is a task or group of ours, or a task asked in a tier."""
+        try:
+            return bool(self[name])
+        except KeyError:
+            return False
+
+
 class TaskLoader(yaml.SafeLoader):
     """Reads task YAML and leaves `!function` references as text."""
 
@@ -47,14 +74,14 @@ def as_text(loader: yaml.SafeLoader, node: yaml.Node) -> str:
 TaskLoader.add_constructor("!function", as_text)
 
 
-def tasks(folder: Path = TASKS_DIR) -> dict[str, TaskInfo]:
+def tasks(folder: Path = TASKS_DIR) -> Tasks:
     """Return our tasks and groups by name, tasks first."""
     configs = {
         path: read_config(path)
         for path in sorted(folder.rglob("*.yaml"))
         if not path.name.startswith("_")
     }
-    found: dict[str, TaskInfo] = {}
+    found = Tasks()
     for path, config in configs.items():
         if "group" not in config:
             source = config["dataset_kwargs"]["source"]
@@ -118,6 +145,7 @@ def matching(wanted: Iterable[str]) -> tuple[list[str], list[str]]:
     others = []
     for name in wanted:
         hits = [task for task in known if fnmatchcase(task, name)]
+        hits = hits or [name] * known.knows(name)
         if not hits:
             others.append(name)
         for hit in hits:

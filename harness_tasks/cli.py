@@ -14,17 +14,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from harness_tasks import catalogue, docs, isolation_check, manifest
+from harness_tasks.doctor.command import doctor
+from harness_tasks.presets_command import presets
+from harness_tasks.runs import runs
 from harness_tasks.text_table import aligned
 
 if TYPE_CHECKING:
-    from harness_tasks.plan import Plan
+    from harness_tasks.plan import Plan, RunOptions
 
 INTERRUPTED = 130
 RUN_EXAMPLE = """\b
@@ -53,30 +56,38 @@ def main() -> None:
 )
 @click.option("--data-dir", metavar="DIR", help="Take the questions from this folder.")
 @click.option("--preset", metavar="NAME", help="Published sampling, such as deepseek-r1 or greedy.")
+@click.option(
+    "--tiers", metavar="LIST", help="Ask each task in tiers of reasoning: r1,r3 (r1 to r6), or all."
+)
+@click.option(
+    "--retry-errors", "errors", is_flag=True,
+    help="Ask the failed requests of a finished run again.",
+)  # fmt: skip
+@click.option(
+    "--retry-truncated", "truncated", is_flag=True,
+    help="Ask what was cut off in a finished run again, with --max-tokens.",
+)  # fmt: skip
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), metavar="N",
+    help="The larger limit of --retry-truncated.",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 @click.argument("lm_eval_args", nargs=-1, type=click.UNPROCESSED)
-def run(
-    run_name: str | None,
-    repeats: int | None,
-    data_dir: str | None,
-    preset: str | None,
-    debug: bool,
-    lm_eval_args: tuple[str, ...],
-) -> None:
+def run(debug: bool, **given: Any) -> None:
     """Evaluate a model with lm-eval, and keep everything in one folder.
 
     Every flag of `lm_eval run` passes through unchanged (`lm_eval run --help` lists them). Without
     --model the model is local-chat, an OpenAI-compatible server. Samples are always logged, into
     runs/NAME, and runs/NAME/manifest.json says what was measured. A second call with the same
     settings and other tasks adds to the run.
+
+    Every completion is kept as it comes: after a kill the same command goes on where it stopped,
+    and so does `distill-eval run --run NAME` alone.
     """
-    from harness_tasks.plan import RunOptions
     from harness_tasks.run import run as evaluate
 
-    if not lm_eval_args:
-        raise click.UsageError("no tasks given; try: distill-eval run --tasks distill_demo ...")
     try:
-        plan, record = evaluate(RunOptions(run_name, repeats, data_dir, preset), lm_eval_args)
+        plan, record = evaluate(*options_of(given))
     except KeyboardInterrupt as pressed:
         if debug:
             raise
@@ -87,7 +98,36 @@ def run(
     except Exception as failed:  # noqa: BLE001 - the process ends here; --debug shows all of it
         stop(failed, debug, code=1)
     else:
-        click.echo(closing_message(plan, record))
+        click.echo(closing_message(plan, record), err=record["status"] != "finished")
+        sys.exit(record["status"] != "finished")
+
+
+def options_of(given: dict[str, Any]) -> tuple[RunOptions, tuple[str, ...]]:
+    """Return the options of a run and lm-eval's arguments; a bare run's are those it began with.
+
+    Raises:
+        ValueError: no such run, or a command whose record leaves a secret out.
+    """
+    from harness_tasks.plan import RunOptions
+    from harness_tasks.run_folder import Retry, command_of
+
+    own = dict(given)
+    lm_eval_args = own.pop("lm_eval_args")
+    name = own.pop("run_name")
+    retry = Retry(own.pop("errors"), own.pop("truncated"), own.pop("max_tokens"))
+    if lm_eval_args:
+        return RunOptions(run=name, retry=retry, **own), lm_eval_args
+    if name is None:
+        raise click.UsageError("no tasks given; try: distill-eval run --tasks distill_demo ...")
+    recorded = run.make_context("run", [*command_of(name), *retry.flags()]).params
+    recorded.pop("debug")
+    own = {
+        key: value if own[key] is None else own[key]
+        for key, value in recorded.items()
+        if key in own
+    }
+    retry = Retry(recorded["errors"], recorded["truncated"], recorded["max_tokens"])
+    return RunOptions(run=name, retry=retry, recorded=True, **own), recorded["lm_eval_args"]
 
 
 @main.command()
@@ -213,6 +253,11 @@ def table(rows: Sequence[dict[str, Any]], data_dir: str | None) -> str:
     return f"{text.replace(folder, '')}\ndata folder: {data_dir}"
 
 
+main.add_command(doctor)
+main.add_command(presets)
+main.add_command(runs)
+
+
 def stop(error: BaseException, debug: bool, code: int) -> NoReturn:
     """Print one line about the error and exit; with `debug`, raise it."""
     if debug:
@@ -225,12 +270,34 @@ def stop(error: BaseException, debug: bool, code: int) -> NoReturn:
 
 
 def closing_message(plan: Plan, record: dict[str, Any]) -> str:
-    """Say where the files lie and what to do next."""
-    lines = [*plan.notes, f"run {plan.name} finished: {plan.folder}/{manifest.FILE_NAME}"]
+    """Say where the files lie, what is missing in them, and what to do next."""
+    where = f"{plan.folder}/{manifest.FILE_NAME}"
+    if record["status"] != "finished":
+        return (
+            f"run {plan.name} failed: {record['error']}\n"
+            f"  nothing was measured ({where}); mend the cause, then the same command asks again"
+        )
+    lines = [*plan.notes, f"run {plan.name} finished: {where}"]
     lines += [f"  {plan.folder / name}" for name in record["results"]]
     lines.append("  and beside each, its samples: samples_TASK_TIME.jsonl")
+    lines += [line for task, told in record["tasks"].items() for line in lacking(task, told)]
     lines.append(
         "next: run the other model under another --run NAME, then: "
         f"distill-report compare {plan.folder} {plan.folder.parent}/NAME"
     )
     return "\n".join(lines)
+
+
+def lacking(task: str, told: dict[str, Any]) -> Iterator[str]:
+    """Say how many of a task's completions failed or were cut off, and how to ask them again."""
+    n_samples = told.get("n_samples")
+    if told.get("n_errors"):
+        yield (
+            f"  {task}: {told['n_errors']} of {n_samples} requests failed and are left out of the "
+            f"score ({told.get('error')}); the same command with --retry-errors asks them again"
+        )
+    limit = (told.get("sampling") or {}).get("max_tokens")
+    if told.get("n_truncated"):
+        larger = f" --retry-truncated --max-tokens {2 * limit}" if limit else ""
+        again = f"; the same command with{larger} asks these again" if larger else ""
+        yield f"  {task}: {told['n_truncated']} of {n_samples} completions were cut off{again}"

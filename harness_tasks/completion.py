@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Self
 
-from harness_tasks.reasoning import CLOSED, ORPHAN_CLOSE, UNCLOSED, pieces, split
+from harness_tasks.reasoning import CLOSED, ORPHAN_CLOSE, TAGS, UNCLOSED, pieces, split
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -30,10 +30,13 @@ class Completion(str):
 
     content: str
     reasoning: str | None  # None where the server sent none apart
-    reasoning_source: str | None  # reasoning_content, reasoning, thinking_parts, inline or None
+    # reasoning_content, reasoning, thinking_parts, reasoning_details, inline or None
+    reasoning_source: str | None
     finish_reason: str | None
     usage: dict[str, Any]
     model_served: str | None
+    server: str | None  # which of several replicas it came from
+    provider: str | None  # who generated it for a router such as OpenRouter
     request_id: str | None
     latency_s: float | None
     ttft_s: float | None
@@ -66,6 +69,8 @@ NOTHING_SAID: dict[str, Any] = {
     "reasoning_source": None,
     "usage": {},
     "model_served": None,
+    "server": None,
+    "provider": None,
     "request_id": None,
     "latency_s": None,
     "ttft_s": None,
@@ -91,6 +96,8 @@ def storable(text: str) -> str:
 
 def has_inline_reasoning(content: str) -> bool:
     """Tell whether the content itself holds reasoning tags."""
+    if TAGS.search(content) is None:
+        return False
     return split(content).state in (CLOSED, ORPHAN_CLOSE, UNCLOSED)
 
 

@@ -18,4 +18,4 @@ from harness_tasks.results import Doc, Metrics, doc_metrics, no_metrics
 
 def programs(doc: Doc, results: Sequence[Any]) -> Metrics:
     """Grade the samples of one problem by its tests."""
-    return doc_metrics(results, replace(AHEAD(doc), further=no_metrics))
+    return doc_metrics(results, replace(AHEAD(doc), further=no_metrics, pass_at=()))

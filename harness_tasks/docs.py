@@ -21,7 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from harness_tasks import demo_docs, isolation_check, math_docs
+from harness_tasks import demo_docs, isolation_check, k_samples, math_docs, tiers
 from harness_tasks.coding import evalplus_docs, lcb_docs
 from harness_tasks.explained import explained
 from harness_tasks.ifeval import docs as ifeval_docs
@@ -67,9 +67,11 @@ def load(
     lm-eval passes `--metadata` and the model's arguments along; the ones unknown here are ignored.
     Heavy columns stay here (`whole_row`), and a doc then names its `source`.
     `data_dir` comes before the environment variable DISTILL_EVAL_DATA, and both before the hub.
+    With a `tier` the task that loads asks in that tier, with `repeats` so often.
 
     Raises:
-        ValueError: an unknown source, or rows that are not the ones pinned here; says what to do.
+        ValueError: an unknown source or tier, `repeats` that cannot be, or rows that are not the
+            ones pinned here; says what to do.
     """
     from datasets import Dataset
 
@@ -77,6 +79,9 @@ def load(
     try:
         # Here, since lm-eval loads the docs before it asks the model anything.
         isolation_check.require([source] if runs_code(source) else [])
+        if metadata.get("tier") is not None:
+            tiers.ask_in_tier(metadata["tier"])
+        k_samples.ask_repeatedly(metadata)
         rows = take(source, folder, accept_sha256, metadata)
     except ValueError as wrong:
         raise explained(wrong) from wrong.__cause__

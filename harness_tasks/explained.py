@@ -18,6 +18,7 @@ from types import TracebackType
 
 DEBUG_ENV = "DISTILL_EVAL_DEBUG"
 EXIT_CODE = 2
+INTERRUPTED = 130
 
 
 def explained(error: ValueError) -> ValueError:
@@ -38,7 +39,7 @@ def end_in_one_line() -> None:
             before(kind, error, trace)
             return
         print(f"distill-eval: {error}", file=sys.stderr)
-        raise SystemExit(EXIT_CODE)
+        raise SystemExit(INTERRUPTED if kind is KeyboardInterrupt else EXIT_CODE)
 
     hook.of_distill_eval = True  # type: ignore[attr-defined]
     sys.excepthook = hook

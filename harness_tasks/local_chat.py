@@ -14,16 +14,18 @@ and exit code 2; `DISTILL_EVAL_DEBUG=1` shows the traceback.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lm_eval.api.model import LM
 
-from harness_tasks.chat import doubts
+from harness_tasks.chat import doubts, resume, under_way
 from harness_tasks.chat.asking import Asker, Job, run_to_end
 from harness_tasks.chat.endpoint import Offered, chosen_model, look_at
 from harness_tasks.chat.settings import (
@@ -32,6 +34,7 @@ from harness_tasks.chat.settings import (
     request_fields,
     request_id_of,
 )
+from harness_tasks.chat.store import Store
 from harness_tasks.completion import Completion
 from harness_tasks.explained import end_in_one_line, explained
 from harness_tasks.reasoning import ORPHAN_CLOSE, split
@@ -39,6 +42,7 @@ from harness_tasks.sampling import seed_for
 
 log = logging.getLogger(__name__)
 
+LONG_RUN = 100  # requests from which on it is a pity to start anew
 NO_SUCH = "local-chat can only generate: use tasks of output type generate_until"
 
 
@@ -64,6 +68,10 @@ class LocalChat(LM):  # type: ignore[misc]
         self.model = chosen_model(self.settings.model, self.offered, self.transport)
         self.fields: dict[str, RequestFields] = {}
         self.served: Counter[str] = Counter()
+        self.by_server: Counter[str] = Counter()
+        self.counts: dict[str, dict[str, Any]] = {}  # by task: completions, failures, cut off
+        self.retried: dict[str, Any] | None = None
+        self.limits_before: dict[str, int] = {}  # by task: the max_tokens before a retry's
         self.warned: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,7 +143,8 @@ class LocalChat(LM):  # type: ignore[misc]
         return {
             "model_requested": self.model,
             "model_served": served[0] if len(served) == 1 else served or None,
-            "base_url": self.transport.endpoint.base,
+            "base_url": self.settings.base_url,
+            **({"completions_by_server": dict(self.by_server)} if self.transport.others else {}),
             "run": self.settings.run,
             "server": {"kind": self.offered.kind, "version": self.offered.version},
             "sampling": {k: v for k, v in first.items() if all_have(by_task.values(), k, v)},
@@ -143,6 +152,8 @@ class LocalChat(LM):  # type: ignore[misc]
             "base_seed": self.settings.seed,
             "system_prompt": self.settings.system_prompt,
             "stream": self.settings.stream,
+            "completions": self.counts,
+            **({"retried": self.retried} if self.retried else {}),
         }
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
@@ -156,17 +167,103 @@ class LocalChat(LM):  # type: ignore[misc]
             jobs = self.jobs_of(requests)
         except ValueError as wrong:
             raise explained(wrong) from None
-        for doubt in doubts.before(jobs, self.offered, self.transport):
+        asked_for = doubts.Asked(
+            self.model, self.offered, self.settings.preset, self.transport.num_concurrent
+        )
+        for doubt in (*doubts.before(jobs, asked_for), *doubts.hints(jobs, asked_for)):
             self.warn_once(doubt)
-        asker = Asker(self.model, self.transport, self.offered, self.settings.stream)
-        completions = run_to_end(asker.ask_all(jobs, disable_tqdm))
-        self.served += asker.served
+        completions = self.asked(jobs, disable_tqdm)
+        self.counts = under_way.counts([job.task for job in jobs], completions)
         self.settle_prefilled(completions)
         for failure in doubts.failures(completions):
             log.error("%s", failure)
-        for doubt in doubts.after(jobs, completions):
+        for doubt in doubts.providers(completions):
             self.warn_once(doubt)
         return list(completions)
+
+    def asked(self, jobs: Sequence[Job], hidden: bool) -> list[Completion]:
+        """Ask what is not in the store yet, and return all completions.
+
+        Raises:
+            UpstreamError: no request can succeed.
+            ValueError: the store is in use, or cannot be opened.
+            KeyboardInterrupt: Ctrl-C; the message says what is kept.
+        """
+        offered, settings = self.offered, self.settings
+        with self.opened_store() as store:
+            kept = None
+            if store is not None:
+                kept = resume.Kept(store, self.who(), settings.retry_truncated)
+            asker = Asker(self.model, self.transport, offered, settings.stream, kept)
+            asker.begun = lambda n_found: self.begun(jobs, kept, n_found)
+            watch = doubts.Watch(self.warn_once)
+            asker.completed = watch.note
+            try:
+                completions = run_to_end(asker.ask_all(jobs, hidden))
+            except KeyboardInterrupt as pressed:
+                raise ended(KeyboardInterrupt(under_way.left(store, len(jobs)))) from pressed
+        watch.at_end()
+        self.served += asker.served
+        self.by_server += asker.by_server
+        if kept is not None and settings.retry_truncated is not None:
+            self.retried = {
+                "max_tokens": settings.retry_truncated,
+                "was": self.limits_before,
+                "n_samples": dict(kept.retried),
+                "n_failed": kept.n_not_retried,
+            }
+        return completions
+
+    @contextlib.contextmanager
+    def opened_store(self) -> Iterator[Store | None]:
+        """Open the store of completions, where there is to be one, and say what is wrong with it.
+
+        Raises:
+            ValueError: it is in use, or cannot be opened.
+        """
+        if self.settings.store is None:
+            yield None
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                store = stack.enter_context(Store(Path(self.settings.store).expanduser()))
+            except ValueError as wrong:
+                raise explained(wrong) from None
+            if store.damage:
+                log.warning("%s", store.damage)
+            yield store
+
+    def who(self) -> resume.Who:
+        """Return who is asked, as the store tells models apart."""
+        return resume.Who(
+            self.model,
+            tuple(endpoint.base for endpoint in self.transport.endpoints),
+            self.offered.told.get(self.model, {}),
+        )
+
+    def begun(self, jobs: Sequence[Job], kept: resume.Kept | None, n_found: int) -> None:
+        """Say what is there already, and tell whoever keeps a manifest what is asked for."""
+        under_way.tell(
+            under_way.Asking(
+                who=self.who(),
+                n_requests=dict(Counter(job.task for job in jobs)),
+                sampling={job.task: job.fields.sampling for job in jobs},
+                n_found=n_found,
+                retry=self.settings.retry_truncated,
+            )
+        )
+        if kept is None and len(jobs) >= LONG_RUN:
+            self.warn_once(
+                f"{len(jobs)} completions are to be asked and kept nowhere until the end: with "
+                "store=FILE in model_args a run that is killed goes on where it stopped"
+            )
+        if kept is None or not kept.store.places:
+            return
+        # lm-eval shows INFO of its own alone.
+        log.warning("%d of %d completions are there already", n_found, len(jobs))
+        why = kept.why_none(jobs[0]) if jobs and not n_found else None
+        if why:
+            log.warning("%s holds completions of another request: %s", kept.store.path, why)
 
     def jobs_of(self, requests: Sequence[Any]) -> list[Job]:
         """Turn lm-eval's requests into jobs; equal (task, doc_id) count as samples of one doc."""
@@ -191,13 +288,14 @@ class LocalChat(LM):  # type: ignore[misc]
                     messages=self.messages_of(context),
                     fields=fields,
                     seed=seed_for(task, doc_id, sample_index, fields.seed),
+                    doc_id=doc_id,
                 )
             )
         return jobs
 
     def fields_of(self, task: str, generation_kwargs: Mapping[str, Any]) -> RequestFields:
         """Return the sampling of a task, and say which setting lost where two differ."""
-        fields = request_fields(self.settings, generation_kwargs)
+        fields = request_fields(self.settings, generation_kwargs, task)
         for name, loser, lost, winner, value in fields.overridden:
             self.warn_once(f"{task}: {winner} sets {name}={value} over the {lost} of {loser}")
         window = self.offered.max_model_len.get(self.model)
@@ -209,8 +307,32 @@ class LocalChat(LM):  # type: ignore[misc]
             )
             sampling = {k: v for k, v in fields.sampling.items() if k != "max_tokens"}
             fields = dataclasses.replace(fields, sampling=sampling)
+        if self.settings.retry_truncated is not None:
+            fields = self.with_larger_limit(task, fields, self.settings.retry_truncated)
         self.fields[task] = fields
         return fields
+
+    def with_larger_limit(self, task: str, fields: RequestFields, larger: int) -> RequestFields:
+        """Return a task's sampling under the limit of a retry.
+
+        Raises:
+            ValueError: it is no larger one, or does not fit the server's context.
+        """
+        limit = fields.sampling.get("max_tokens")
+        window = self.offered.max_model_len.get(self.model)
+        if limit is None or (window and larger >= window):
+            context = f" of {window} tokens" if window else ""
+            raise ValueError(
+                f"max_tokens={larger} does not fit the server's context{context}: serve the model "
+                "with a larger one, or give fewer"
+            )
+        if larger <= limit:
+            raise ValueError(
+                f"{task} was asked with max_tokens={limit}, so a retry of what was cut off needs "
+                f"more than that, got {larger}"
+            )
+        self.limits_before[task] = limit
+        return dataclasses.replace(fields, sampling={**fields.sampling, "max_tokens": larger})
 
     def messages_of(self, context: str) -> list[dict[str, Any]]:
         """Return the messages of a prompt; a plain one is a single user message."""
@@ -238,8 +360,9 @@ class LocalChat(LM):  # type: ignore[misc]
         prefilled = self.settings.prefilled
         if prefilled is None:
             told = [c for c in inline if c.reasoning_source or c.finish_reason != "length"]
-            states = Counter(split(str(c)).state for c in told)
-            prefilled = states[ORPHAN_CLOSE] > states.total() / 2
+            # What holds no tags inline is not split again.
+            opened = [c for c in told if c.reasoning_source and split(str(c)).state == ORPHAN_CLOSE]
+            prefilled = len(opened) > len(told) / 2
         for completion in inline:
             if not completion.reasoning_source:
                 completion.prefilled = prefilled
@@ -249,6 +372,12 @@ class LocalChat(LM):  # type: ignore[misc]
         if message not in self.warned:
             self.warned.add(message)
             log.warning("%s", message)
+
+
+def ended(error: KeyboardInterrupt) -> KeyboardInterrupt:
+    """Let Ctrl-C end lm-eval's own command line in one line, too."""
+    error.explained = True  # type: ignore[attr-defined]
+    return error
 
 
 def all_have(samplings: Iterable[Mapping[str, Any]], name: str, value: Any) -> bool:

@@ -20,7 +20,7 @@ import importlib.metadata
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,14 @@ def started(run: str, argv: Sequence[str], settings: Mapping[str, Any]) -> Manif
         "settings": without_secrets(settings),
         "tasks": {},
         "sampling": None,
+        "base_seed": None,
         "model": {"requested": None, "served": None, "base_url": None},
         "server": {"kind": None, "version": None},
         "isolation": None,
         "results": [],
+        "retried": None,
+        "asking": None,
+        "process": None,
         "error": None,
     }
 
@@ -130,10 +134,32 @@ def write(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
+def all_failed(manifest: Mapping[str, Any], tasks: Iterable[str]) -> str | None:
+    """Say that every request of these tasks failed, None where one did not."""
+    entries = [manifest["tasks"][task] for task in tasks]
+    n_samples = sum(entry.get("n_samples") or 0 for entry in entries)
+    n_errors = sum(entry.get("n_errors") or 0 for entry in entries)
+    if not n_samples or n_errors < n_samples:
+        return None
+    cause = next((entry["error"] for entry in entries if entry.get("error")), "no cause told")
+    return f"all {n_samples} requests failed: {cause}"
+
+
+def measured(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the tasks that a run has finished; one whose requests all failed it has not."""
+    return {
+        name
+        for name, entry in (manifest.get("tasks") or {}).items()
+        if not entry.get("n_samples") or entry.get("n_errors") != entry["n_samples"]
+    }
+
+
 def add_results(
     manifest: Manifest, folder: Path, results_path: Path, loaded: Mapping[str, DatasetInfo]
-) -> None:
+) -> list[str]:
     """Fill in what one of lm-eval's results files, and the samples files beside it, tell.
+
+    Returns the names of its tasks.
 
     Raises:
         OSError: a samples file is missing: lm-eval reports a failure to write it in its log only.
@@ -142,11 +168,16 @@ def add_results(
     results = parse_object(results_path.read_text(encoding="utf-8"), str(results_path))
     config = results.get("config") or {}
     for task in results.get("configs") or {}:
-        manifest["tasks"][task] = task_entry(task, results, results_path, loaded)
+        before = manifest["tasks"].get(task) or {}
+        entry = task_entry(task, results, results_path, loaded)
+        manifest["tasks"][task] = entry | {"retried": retried(task, before, entry, config)}
+    manifest["retried"] = retried_of_all(manifest["tasks"])
     manifest["sampling"] = config.get("sampling")
+    manifest["base_seed"] = config.get("base_seed")
     manifest["model"] = model_entry(config)
     manifest["server"] = server_entry(config.get("server"))
     manifest["results"].append(str(results_path.relative_to(folder)))
+    return list(results.get("configs") or {})
 
 
 def model_entry(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,15 +208,79 @@ def task_entry(
     config = results["configs"][task]
     info = loaded.get((config.get("dataset_kwargs") or {}).get("source", ""))
     prompt_sha256, n_docs = prompts(samples_path(results_path, task))
+    told = (results.get("config") or {}).get("completions") or {}
+    counted = told.get(task) or counts_of_samples(samples_path(results_path, task))
     return {
         "version": (results.get("versions") or {}).get(task),
         "dataset": dataclasses.asdict(info) if info else None,
         "prompt_sha256": prompt_sha256,
         "n_docs": n_docs,
         "repeats": config.get("repeats", 1),
+        "tier": (config.get("metadata") or {}).get("tier"),
         "sampling": (results.get("config") or {}).get("sampling_by_task", {}).get(task),
         "task_hash": (results.get("task_hashes") or {}).get(task),
+        **counted,
+        "samples": samples_path(results_path, task).name,
     }
+
+
+def retried(
+    task: str, before: Mapping[str, Any], entry: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return what of a task was asked again, now and earlier; None where nothing was.
+
+    The samples files that this replaces stay on disk, and are named.
+    """
+    earlier = before.get("retried") or {}
+    told = dict(earlier)
+    replaced = [*earlier.get("replaced", ()), *([before["samples"]] if "samples" in before else ())]
+    again = (before.get("n_errors") or 0) - (entry.get("n_errors") or 0)
+    if again > 0:
+        n_before = (earlier.get("errors") or {}).get("n_samples", 0)
+        told["errors"] = {"n_samples": n_before + again, "at": now()}
+    truncated = config.get("retried") or {}
+    if task in truncated.get("was", {}):
+        was = (earlier.get("truncated") or {}).get("was", truncated["was"][task])
+        told["truncated"] = {
+            "max_tokens": truncated["max_tokens"],
+            "was": was,
+            "n_samples": truncated["n_samples"].get(task, 0),
+            "at": now(),
+        }
+    return told | {"replaced": replaced} if told else None
+
+
+def retried_of_all(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what of a run was asked again, all tasks together; None where nothing was."""
+    found: dict[str, Any] = {}
+    for name, entry in tasks.items():
+        for kind in ("errors", "truncated"):
+            one = (entry.get("retried") or {}).get(kind)
+            if one:
+                total = found.setdefault(kind, {**one, "n_samples": 0, "tasks": []})
+                total["n_samples"] += one["n_samples"]
+                total["tasks"].append(name)
+    return found or None
+
+
+def counts_of_samples(path: Path) -> dict[str, int]:
+    """Count completions and those cut off, for models that do not count them themselves.
+
+    Such a model answers in this process: it has no requests that fail.
+    """
+    n_samples: dict[Any, int] = {}
+    cut: dict[Any, int] = {}
+    for row in read_jsonl(path):
+        records = row.get("samples")
+        doc = row.get("doc_id")
+        if isinstance(records, list):
+            n_samples[doc] = len(records)
+            cut[doc] = sum(bool(one.get("truncated")) for one in records if isinstance(one, dict))
+        else:
+            responses = row.get("resps")
+            first = responses[0] if isinstance(responses, list) and responses else None
+            n_samples[doc] = len(first) if isinstance(first, list) else 1
+    return {"n_samples": sum(n_samples.values()), "n_errors": 0, "n_truncated": sum(cut.values())}
 
 
 def samples_path(results_path: Path, task: str) -> Path:

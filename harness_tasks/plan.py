@@ -7,6 +7,7 @@ to lm-eval's parsed arguments. Refuses to own the doing (`run`). lm_eval is impo
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from argparse import Namespace
@@ -16,11 +17,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness_tasks import catalogue, docs, isolation_check, manifest
-from harness_tasks.records import parse_object
+from yaml import YAMLError
 
-RUNS_DIR = Path("runs")
-LOCAL_CHAT = "local-chat"
+from harness_tasks import (
+    catalogue,
+    docs,
+    isolation_check,
+    k_samples,
+    manifest,
+    run_folder,
+    tier_tasks,
+)
+from harness_tasks.records import parse_object
+from harness_tasks.run_folder import NOTHING, Retry
+
+log = logging.getLogger(__name__)
+
+RUNS_DIR = run_folder.RUNS_DIR
+LOCAL_CHAT = run_folder.LOCAL_CHAT
+IN_PROCESS = ("hf", "hf-auto", "huggingface", "vllm")  # theirs take a preset in --gen_kwargs
 # Settings of lm-eval that make two runs different measurements of a model.
 SETTINGS = (
     "gen_kwargs", "system_instruction", "apply_chat_template", "fewshot_as_multiturn",
@@ -29,7 +44,7 @@ SETTINGS = (
 # Arguments of `local-chat` that say how requests travel, not what is asked.
 TRANSPORT = {
     "run", "api_key_env", "headers", "num_concurrent", "timeout_s", "stall_timeout_s",
-    "max_retries", "stream",
+    "max_retries", "stream", "store", "retry_truncated",
 }  # fmt: skip
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 YAML_TASK = re.compile(r"^task:\s*['\"]?([\w.:-]+)", re.MULTILINE)
@@ -43,6 +58,9 @@ class RunOptions:
     repeats: int | None = None
     data_dir: str | None = None
     preset: str | None = None
+    tiers: str | None = None
+    retry: Retry = NOTHING
+    recorded: bool = False  # the command is the one that the manifest holds
 
 
 @dataclass
@@ -56,6 +74,7 @@ class Plan:
     settings: dict[str, Any]
     override: dict[str, Path] = field(default_factory=dict)  # task -> the YAML that it extends
     notes: list[str] = field(default_factory=list)
+    retry: Retry = NOTHING
 
 
 def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
@@ -70,17 +89,27 @@ def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
         raise ValueError("no tasks given; name some with --tasks (`distill-eval tasks` lists ours)")
     model = str(given.get("model") or LOCAL_CHAT)
     model_args = as_dict(given.get("model_args"))
-    if options.preset is not None:
+    if options.preset is not None and model in IN_PROCESS:
+        gen_kwargs = with_preset(model, as_dict(given.get("gen_kwargs")), options.preset)
+        given["gen_kwargs"] = arguments.gen_kwargs = gen_kwargs
+    elif options.preset is not None:
         model_args = with_preset(model, model_args, options.preset)
     name, folder = name_and_folder(options.run, model, model_args, given.get("output_path"))
+    if options.tiers is not None:
+        tasks = arguments.tasks = tier_tasks.named_in(tasks, options.tiers)
     ours, others = catalogue.matching(tasks)
     include_path = as_list(given.get("include_path"))
     check_folders(include_path)
-    override = {}
-    if options.repeats is not None:
-        override = overrides(options.repeats, ours, others, include_path)
+    override = tier_tasks.paths_of(ours)
+    metadata = as_dict(given.get("metadata"))
+    repeats = repeats_of(options.repeats, metadata)
+    if repeats is None and not others:
+        repeats = repeats_of_preset((as_dict(given.get("gen_kwargs")) | model_args).get("preset"))
+    if repeats is not None:
+        check_repeats(repeats, ours, others, include_path)
+        arguments.metadata = metadata = {**metadata, k_samples.KEY: repeats}
     check_isolation(ours, confirmed=bool(given.get("confirm_run_unsafe_code")))
-    sizes = check_data(options.data_dir, as_dict(given.get("metadata")), ours)
+    sizes = check_data(options.data_dir, metadata, ours)
     check_limit(given.get("limit"))
     samples = chosen_samples(given.get("samples"), ours, others, sizes)
     samples, notes = in_order(samples)
@@ -88,6 +117,9 @@ def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
     arguments.model = model
     if model == LOCAL_CHAT:
         model_args = {**model_args, "run": name}
+    retry = options.retry.checked()
+    carried = run_folder.carried_on(manifest.read(folder), [*ours, *others], retry)
+    model_args = run_folder.with_store(model, model_args, folder, carried)
     arguments.model_args = model_args
     arguments.output_path = str(folder)
     arguments.log_samples = True
@@ -98,10 +130,10 @@ def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
     settings = {
         "model": model,
         "model_args": {key: value for key, value in model_args.items() if key not in TRANSPORT},
-        "repeats": options.repeats,
+        "repeats": repeats,
         **{key: given[key] for key in SETTINGS if given.get(key) not in (None, {}, [])},
     }
-    return Plan(name, folder, arguments, tasks, as_plain(settings), override, notes)
+    return Plan(name, folder, arguments, tasks, as_plain(settings), override, notes, retry)
 
 
 def given_settings(arguments: Namespace) -> dict[str, Any]:
@@ -143,17 +175,17 @@ def as_plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def with_preset(model: str, model_args: dict[str, Any], preset: str) -> dict[str, Any]:
-    """Return the model's arguments with the preset.
+def with_preset(model: str, args: dict[str, Any], preset: str) -> dict[str, Any]:
+    """Return the model's arguments, or its --gen_kwargs, with the preset.
 
     Raises:
         ValueError: the model knows no presets, the preset is unknown, or another one is given.
     """
     from harness_tasks.sampling import PRESETS
 
-    if model != LOCAL_CHAT:
+    if model not in (LOCAL_CHAT, *IN_PROCESS):
         raise ValueError(
-            f"--preset is a setting of {LOCAL_CHAT}, not of model {model!r}; "
+            f"--preset is a setting of {LOCAL_CHAT}, hf and vllm, not of model {model!r}; "
             "give its sampling with --gen_kwargs"
         )
     if preset not in PRESETS:
@@ -161,12 +193,12 @@ def with_preset(model: str, model_args: dict[str, Any], preset: str) -> dict[str
             f"unknown preset {preset!r}{did_you_mean(preset, PRESETS)}; "
             f"there are {', '.join(PRESETS)}"
         )
-    if model_args.get("preset", preset) != preset:
+    if args.get("preset", preset) != preset:
+        flag = "--model_args" if model == LOCAL_CHAT else "--gen_kwargs"
         raise ValueError(
-            f"--preset {preset} contradicts preset={model_args['preset']} in --model_args; "
-            "leave one"
+            f"--preset {preset} contradicts preset={args['preset']} in {flag}; leave one"
         )
-    return {**model_args, "preset": preset}
+    return {**args, "preset": preset}
 
 
 def did_you_mean(name: str, known: Any) -> str:
@@ -224,7 +256,7 @@ def check_task_names(argv: Sequence[str]) -> None:
     known = catalogue.tasks()
     own_yaml = any(arg.startswith("--include_path") for arg in argv)
     for name in task_words(argv):
-        if re.fullmatch(r"distill_\w+", name) and name not in known and not own_yaml:
+        if re.fullmatch(r"distill_\w+", name) and not known.knows(name) and not own_yaml:
             raise ValueError(unknown_task(name, known))
 
 
@@ -246,30 +278,70 @@ def unknown_task(name: str, known: Any) -> str:
     )
 
 
-def overrides(
-    repeats: int, ours: list[str], others: list[str], include_path: list[str]
-) -> dict[str, Path]:
-    """Return the task YAML that `--repeats` has to extend.
+def repeats_of(option: int | None, metadata: Mapping[str, Any]) -> int | None:
+    """Return the number of samples of each question, None where nobody set it.
 
     Raises:
-        ValueError: a task that is not ours, or ours overridden by the user's own YAML.
+        ValueError: --repeats and --metadata disagree, or it is no such number.
     """
-    if others:
+    named = metadata.get(k_samples.KEY)
+    given = [k_samples.number_of(one) for one in (option, named) if one is not None]
+    if len(set(given)) > 1:
+        raise ValueError(
+            f"--repeats {option} contradicts repeats {named!r} in --metadata; leave one"
+        )
+    return given[0] if given else None
+
+
+def repeats_of_preset(preset: Any) -> int | None:
+    """Return the number of samples that is a part of a preset, and say so; None where it is one."""
+    from harness_tasks.sampling import k_within
+
+    k = k_within(preset)
+    if k == 1:
+        return None
+    log.warning("preset %s asks %d samples of each question; --repeats 1 asks one", preset, k)
+    return k
+
+
+def check_repeats(
+    repeats: int, ours: list[str], others: list[str], include_path: list[str]
+) -> None:
+    """Refuse `--repeats` for a task that would not hear of it.
+
+    A task of the user's own YAML does where it loads its docs as ours do.
+
+    Raises:
+        ValueError: a task that is neither, or ours overridden by one that is not.
+    """
+    own = {name: (path, hears) for name, path, hears in own_tasks(include_path)}
+    deaf = [name for name in others if not own.get(name, (None, False))[1]]
+    if deaf:
         raise ValueError(
             f"--repeats {repeats} works for tasks of distill-eval only, not for "
-            f"{', '.join(others)}: others grade the first completion alone; set `repeats` and a "
+            f"{', '.join(deaf)}: others grade the first completion alone; set `repeats` and a "
             "filter in a YAML of your own, or run them apart"
         )
-    known = catalogue.tasks()
+    for name in ours:
+        path, hears = own.get(name, (None, True))
+        if not hears:
+            raise ValueError(
+                f"--repeats {repeats}: {path} overrides {name} with a task that would not hear of "
+                f"it; set `repeats: {repeats}` there, or leave out one of the two"
+            )
+
+
+def own_tasks(include_path: list[str]) -> Iterator[tuple[str, Path, bool]]:
+    """Yield the tasks of the user's YAML: name, file, and whether it loads its docs as ours do."""
     for folder in include_path:
-        for path in Path(folder).rglob("*.yaml"):
-            for name in YAML_TASK.findall(path.read_text(encoding="utf-8", errors="replace")):
-                if name in ours:
-                    raise ValueError(
-                        f"--repeats {repeats}: {path} overrides {name}; set `repeats: {repeats}` "
-                        "there, or leave out one of the two"
-                    )
-    return {name: known[name].path for name in ours}
+        for path in sorted(Path(folder).rglob("*.yaml")):
+            names = YAML_TASK.findall(path.read_text(encoding="utf-8", errors="replace"))
+            try:
+                loader = str(catalogue.read_config(path).get("custom_dataset"))
+            except (OSError, ValueError, AttributeError, TypeError, YAMLError):
+                loader = ""
+            for name in names:
+                yield name, path, loader.startswith("harness_tasks.")
 
 
 def check_isolation(ours: list[str], *, confirmed: bool) -> None:
@@ -393,45 +465,7 @@ def check_folder(plan: Plan) -> manifest.Manifest | None:
     """Return the manifest of the same run, begun before, or None for a new folder.
 
     Raises:
-        ValueError: the folder holds another measurement, or these tasks already.
+        ValueError: as `run_folder.check_folder`.
     """
-    aside = "choose another --run NAME, or move the folder away"
-    previous = manifest.read(plan.folder)
-    if previous is None:
-        found = next(plan.folder.rglob("results_*.json"), None) if plan.folder.is_dir() else None
-        if found is not None:
-            raise ValueError(
-                f"{plan.folder} holds {found.relative_to(plan.folder)} and no manifest, so it "
-                f"cannot be told what it measured; {aside}"
-            )
-        return None
-    if not previous.get("tasks"):
-        return None  # it ended before it measured anything
-    for key, old, new in differences(
-        previous.get("settings") or {}, manifest.without_secrets(plan.settings)
-    ):
-        raise ValueError(
-            f"{plan.folder} holds a run with {key} {old!r}, not {new!r}: one folder is one arm; "
-            f"{aside}"
-        )
-    done = set(previous.get("tasks") or {})
     ours, others = catalogue.matching(plan.tasks)
-    again = sorted(done & {*ours, *others})
-    if again:
-        raise ValueError(
-            f"{plan.folder} already holds {', '.join(again)}, finished {previous['finished_at']}; "
-            f"{aside}"
-        )
-    return previous
-
-
-def differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, old value, new value) where two settings differ."""
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            yield f"{prefix}{key}", before, after
+    return run_folder.check_folder(plan.folder, plan.settings, [*ours, *others], plan.retry)

@@ -8,6 +8,8 @@ there a few modules of lm-eval are touched, each right after it was executed:
     lm_eval.tasks[.manager] `TaskManager` searches our folder after the built-in tasks and before
                             the user's `--include_path`, which therefore still overrides
     lm_eval.utils           `!function` in a YAML takes a dotted path, which 0.4.11 does not
+    lm_eval.models.huggingface, .vllm_causallms
+                            `hf` and `vllm` answer our tasks as a server would (`in_process`)
 
 Later releases read the entry-point groups `lm_eval.models` and `lm_eval.tasks`, which this
 distribution declares as well; where a release does, the hook leaves that part to it.
@@ -189,9 +191,25 @@ def resolve_dotted_functions(utils: ModuleType) -> None:
     setattr(utils, "import_function", import_function)  # noqa: B010 (mypy knows no such name)
 
 
+def attach_hf(module: ModuleType) -> None:
+    """Let `hf` tell of completions of our tasks how they ended."""
+    from harness_tasks.in_process import attach, engines
+
+    attach.attach(module.HFLM, engines.HF())
+
+
+def attach_vllm(module: ModuleType) -> None:
+    """Let `vllm` tell of completions of our tasks how they ended."""
+    from harness_tasks.in_process import attach, engines
+
+    attach.attach(module.VLLM, engines.VLLM())
+
+
 STEPS: dict[str, Callable[[ModuleType], None]] = {
     "lm_eval.utils": resolve_dotted_functions,
     "lm_eval.models": register_model,
+    "lm_eval.models.huggingface": attach_hf,
+    "lm_eval.models.vllm_causallms": attach_vllm,
     "lm_eval.tasks": extend_task_manager,
     "lm_eval.tasks.manager": extend_task_manager,
 }

@@ -29,6 +29,11 @@ class Lines:
         self.stream.flush()
 
 
+def start_at(shown: Any, n_done: int) -> None:
+    """Let a new bar start where earlier work ended, which counts for no speed."""
+    shown.initial = shown.n = n_done
+
+
 def bar(total: int | None, label: str, unit: str, hidden: bool = False, leave: bool = True) -> Any:
     """Return a tqdm bar for work of `total` units; None where it is not known before."""
     from tqdm import tqdm

@@ -190,6 +190,13 @@ def pieces(
     return Scan(text, finish_reason, served).run(prefilled).found
 
 
+def opens_reasoning(prompt: str) -> bool:
+    """Tell whether a prompt ends with an opener, written by the chat template."""
+    tail = prompt[-200:].rstrip()
+    last = max(TAGS.finditer(tail), key=lambda tag: tag.end(), default=None)
+    return last is not None and last.end() == len(tail) and str(last.lastgroup)[0] == "o"
+
+
 def quoted(text: str, start: int, end: int) -> bool:
     """Tell whether a stretch stands directly between quotes or backticks; a code fence is none."""
     if start == 0 or end >= len(text) or QUOTES.get(text[start - 1]) != text[end]:

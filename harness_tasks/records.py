@@ -51,23 +51,39 @@ class SampleRecord:
     """
 
     sample_index: int
+    """Which of the completions of the doc: 0 to k - 1."""
     verdict: Verdict
+    """`correct`, `incorrect`, `no_answer`, `truncated` or `grader_error`."""
     answer: str | None
+    """What was taken as the answer and compared with the target."""
     truncated: bool
+    """The completion was cut off: finish_reason `length`, or a think block that never closed."""
     state: str
+    """How the reasoning was found: `none`, `closed`, `orphan_close` (the template opened it),
+    `unclosed`, `server_split` or `empty`."""
     finish_reason: str | None
+    """As the server said, `length` also where it said `stop` at the limit."""
     reasoning_chars: int
+    """Characters of the reasoning, blanks around it aside."""
     answer_chars: int
+    """Characters of the text after it."""
     request_id: str | None = None
+    """`RUN/TASK/DOC_ID/SAMPLE_INDEX`, by which a proxy's log has the exchange."""
     completion_tokens: int | None = None
+    """As the server counted them, reasoning included."""
     reason: str | None = None
+    """Why the verdict is not `correct`, or why nothing could be graded."""
     details: dict[str, Any] | None = None
+    """What the task tells of the grade besides: base and plus tests, instructions followed, ..."""
+    vote: int | None = None
+    """Of several samples, for maj@k: the first sample_index that gives the same answer."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as a JSON object, `schema` first; `details` where there are any."""
+        """Return the record as a JSON object, `schema` first, without details and vote of None."""
         fields = dataclasses.asdict(self)
-        if self.details is None:
-            del fields["details"]
+        for name in ("details", "vote"):
+            if fields[name] is None:
+                del fields[name]
         return {"schema": SCHEMA_VERSION, **fields}
 
     @classmethod

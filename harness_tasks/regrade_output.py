@@ -169,9 +169,14 @@ class Copy:
 def aggregated(
     values: Mapping[str, Sequence[Any]], metric_list: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the figures of a task under lm-eval's names, as its YAML aggregates them."""
+    """Return the figures of a task under lm-eval's names, as its YAML aggregates them.
+
+    The measures of k samples stand in no YAML, and are means.
+    """
     figures: dict[str, Any] = {}
-    for one in metric_list:
+    listed = {one["metric"] for one in metric_list}
+    of_samples = [name for name in values if "@" in name and name not in listed]
+    for one in [*metric_list, *({"metric": name, "aggregation": "mean"} for name in of_samples)]:
         name, how = one["metric"], one["aggregation"]
         if name not in values:
             continue

@@ -19,11 +19,12 @@ from statistics import fmean
 from typing import Any
 
 from harness_tasks.extract import boxed
-from harness_tasks.graders import GRADERS, Grader
+from harness_tasks.graders import ALIKE, GRADERS, Grader
 from harness_tasks.graders.grade import Grade
 from harness_tasks.math_docs import gsm8k_target
 from harness_tasks.reasoning import Split, split
 from harness_tasks.records import SampleRecord, Verdict
+from harness_tasks.repeats import Same, measures, with_votes
 
 FAILED_REQUEST = "request failed: "  # how the reason of such a `grader_error` begins
 
@@ -46,32 +47,36 @@ class Grading:
     `grade` gets answer_text. `complete` tells whether a text that was cut off holds a whole answer
     already. `further` returns the task's own metrics from the samples without grader errors (there
     may be none, and a truncated one without `details`); a metric may be None, with an aggregation
-    such as `mean_defined`.
+    such as `mean_defined`. `alike` tells which answers of several samples are the same one, for
+    maj@k; None where there is nothing to vote on. `pass_at` has the k below the number of samples
+    for which pass@k is published.
     """
 
     grade: Callable[[str], Grade]
     complete: Callable[[str], bool] = has_box
     further: Callable[[Sequence[SampleRecord]], Metrics] = no_metrics
+    alike: Same | None = None
+    pass_at: tuple[int, ...] = ()
 
 
 def math(doc: Doc, results: Sequence[Any]) -> Metrics:
     """Grade a doc whose target is a mathematical answer."""
-    return doc_metrics(results, against(doc["answer"], GRADERS["math"]))
+    return doc_metrics(results, against(doc["answer"], GRADERS["math"], ALIKE["math"]))
 
 
 def aime(doc: Doc, results: Sequence[Any]) -> Metrics:
     """Grade a doc whose target is an integer from 0 to 999."""
-    return doc_metrics(results, against(doc["answer"], GRADERS["aime"]))
+    return doc_metrics(results, against(doc["answer"], GRADERS["aime"], ALIKE["aime"]))
 
 
 def gsm8k(doc: Doc, results: Sequence[Any]) -> Metrics:
     """Grade a doc whose target is the number after `####`."""
-    return doc_metrics(results, against(gsm8k_target(doc), GRADERS["gsm8k"]))
+    return doc_metrics(results, against(gsm8k_target(doc), GRADERS["gsm8k"], ALIKE["gsm8k"]))
 
 
-def against(target: str, grade: Grader) -> Grading:
+def against(target: str, grade: Grader, alike: Same | None = None) -> Grading:
     """Return the grading of boxed answers by a grader and its target."""
-    return Grading(lambda answer_text: grade(answer_text, target))
+    return Grading(lambda answer_text: grade(answer_text, target), alike=alike)
 
 
 def count_samples(per_doc: Sequence[Sequence[Any]]) -> int:
@@ -91,10 +96,14 @@ def doc_metrics(results: Sequence[Any], grading: Grading) -> Metrics:
     `score` leaves out grader errors and `score_completed` also what was cut off; the volume metrics
     leave out requests that failed. A metric that no sample defines is left out: lm-eval then
     averages over the docs that have it, and warns. `score_completed`, which every truncated doc
-    lacks, is None instead and has its own aggregation. `samples` comes last, see `_boxed.yaml`.
+    lacks, is None instead and has its own aggregation. Several samples have avg@k, pass@k and maj@k
+    besides. `samples` comes last, see `_boxed.yaml`.
     """
     completions = completions_of(results)
     samples = [grade_completion(c, i, grading) for i, c in enumerate(completions)]
+    if grading.alike is not None and len(samples) > 1:
+        samples = with_votes(samples, guarded_alike(grading.alike))
+    repeated = measures(samples, voted=grading.alike is not None, pass_at=grading.pass_at)
     graded = [s for s in samples if s.verdict is not Verdict.GRADER_ERROR]
     answered = [s for s, c in zip(samples, completions, strict=True) if failure_of(c) is None]
     metrics = {
@@ -109,7 +118,8 @@ def doc_metrics(results: Sequence[Any], grading: Grading) -> Metrics:
     }
     defined: Metrics = {name: value for name, value in metrics.items() if value is not None}
     defined["score_completed"] = metrics["score_completed"]
-    return {**defined, **grading.further(graded), "samples": [s.to_json() for s in samples]}
+    further = {**repeated, **grading.further(graded)}
+    return {**defined, **further, "samples": [sample.to_json() for sample in samples]}
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -180,3 +190,15 @@ def guarded(grade: Callable[[str], Grade], answer_text: str) -> Grade:
         return grade(answer_text)
     except Exception as broken:  # noqa: BLE001 - a broken grader is never a wrong answer
         return Grade(Verdict.GRADER_ERROR, None, f"{type(broken).__name__}: {broken}")
+
+
+def guarded_alike(alike: Same) -> Same:
+    """Take answers for different ones where the comparison breaks."""
+
+    def same(answer: str, other: str) -> bool:
+        try:
+            return alike(answer, other)
+        except Exception:  # noqa: BLE001 - what could not be compared was not shown to be the same
+            return False
+
+    return same

@@ -1,11 +1,12 @@
 """`distill-eval run`: lm-eval's own command line, in this process, with a run folder around it.
 
-Owns what happens around lm-eval: our plugin, the run folder, the YAML for `--repeats`, the data
+Owns what happens around lm-eval: our plugin, the run folder, the YAML for `--tiers`, the data
 folder, and the manifest however the run ends. Refuses to own evaluation (lm-eval parses and
 executes the flags) and the checks before it (`plan`). lm-eval names its files in the folder:
 
     runs/base/manifest.json
-    runs/base/tasks/distill_math500.yaml             only with --repeats
+    runs/base/completions.jsonl                      every completion, as it came
+    runs/base/tasks/distill_gsm8k_r1.yaml            only with --tiers
     runs/base/<model>/results_<time>.json
     runs/base/<model>/samples_distill_math500_<time>.jsonl
 """
@@ -13,9 +14,9 @@ executes the flags) and the checks before it (`plan`). lm-eval names its files i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import itertools
-import json
 import logging
 import os
 import signal
@@ -27,7 +28,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness_tasks import catalogue, docs, isolation_check, manifest
+from harness_tasks import catalogue, docs, isolation_check, manifest, run_folder, tier_tasks
+from harness_tasks.chat import under_way
 from harness_tasks.plan import (
     LOCAL_CHAT,
     Plan,
@@ -57,52 +59,92 @@ def run(options: RunOptions, argv: Sequence[str]) -> tuple[Plan, manifest.Manife
 
     setup_logging()
     cli = HarnessCLI()
-    plan = make_plan(options, parsed(cli, argv))
+    said = command_line(options, argv)
+    plan = make_plan(own_or_begun(options, said), parsed(cli, argv))
     if plan.arguments.model == LOCAL_CHAT:
         name_model(plan)
+    check_folder(plan)
+    with run_folder.held(plan.folder):
+        record = begun(plan, None if options.recorded else said)
+        drop_remarks(plan.folder)
+        confirmed = given_settings(plan.arguments).get("confirm_run_unsafe_code")
+        with (
+            environment_set(docs.DATA_ENV, options.data_dir),
+            environment_set(isolation_check.CONFIRM_ENV, "1" if confirmed else None),
+            sigterm_as_ctrl_c(),
+            ours_alone(names_ours_alone(plan.tasks)),
+            under_way.told_to(lambda asking: note_asking(plan, record, asking)),
+        ):
+            evaluate(cli, plan, record)
+    return plan, record
+
+
+def own_or_begun(options: RunOptions, said: Sequence[str]) -> RunOptions:
+    """Return the options; a command that names no run goes on with the one that it began."""
+    if options.run or any(arg.startswith(("--output_path", "-o")) for arg in said):
+        return options
+    return dataclasses.replace(options, run=run_folder.unfinished(said))
+
+
+def begun(plan: Plan, said: Sequence[str] | None) -> manifest.Manifest:
+    """Write the manifest of a run that starts now, or goes on, and return it.
+
+    Without `said` it goes on with the command that the manifest holds.
+
+    Raises:
+        ValueError: the folder cannot be written into, or was filled in the meantime.
+    """
     previous = check_folder(plan)
-    record = manifest.started(plan.name, command_line(options, argv), plan.settings)
+    command = (previous or {}).get("argv", ()) if said is None else said
+    record = manifest.started(plan.name, command, plan.settings)
     if previous is not None:
-        kept = ("created_at", "tasks", "results", "isolation")
-        record |= {key: previous[key] for key in kept if key in previous}
+        record |= {key: previous[key] for key in run_folder.KEPT if key in previous}
+    record["starts"] = [*record.get("starts", ()), manifest.now()]
+    record["process"] = run_folder.this_process()
+    record["retrying"] = " ".join(plan.retry.flags()) or None
     try:
-        write_overrides(plan, options.repeats)
+        run_folder.put_aside_unfinished(plan.folder, previous)
+        write_overrides(plan)
         manifest.write(plan.folder, record)
     except OSError as refused:
-        raise ValueError(
-            f"cannot write into the run's folder {str(plan.folder)!r}: {refused}; choose another "
-            "--run NAME, or name a folder with --output_path"
-        ) from refused
-    drop_remarks(plan.folder)
-    confirmed = given_settings(plan.arguments).get("confirm_run_unsafe_code")
-    with (
-        environment_set(docs.DATA_ENV, options.data_dir),
-        environment_set(isolation_check.CONFIRM_ENV, "1" if confirmed else None),
-        sigterm_as_ctrl_c(),
-        ours_alone(names_ours_alone(plan.tasks)),
-    ):
-        try:
-            execute(cli, plan, record)
-        except KeyboardInterrupt as pressed:
-            raise KeyboardInterrupt(interrupted(plan)) from pressed
-        except ModuleNotFoundError as absent:
-            raise ImportError(
-                f"model {plan.arguments.model!r} needs the Python package {absent.name!r}, which "
-                f"is not installed; lm-eval's own models come with pip install 'lm_eval[hf]' (or "
-                "[vllm], ...), local-chat needs nothing more"
-            ) from absent
-        except ValueError as wrong:
-            missing = missing_tasks(plan)
-            if missing:
-                raise ValueError("; ".join(missing)) from wrong
-            raise
-    return plan, record
+        raise run_folder.no_folder(plan.folder, refused) from refused
+    return record
+
+
+def note_asking(plan: Plan, record: manifest.Manifest, asking: under_way.Asking) -> None:
+    """Write into the manifest what the run asks for: `distill-eval runs` shows progress by it."""
+    record["asking"] = manifest.without_secrets(asking.to_json())
+    manifest.write(plan.folder, {**record, "status": "running"})
+
+
+def evaluate(cli: Any, plan: Plan, record: manifest.Manifest) -> None:
+    """Let lm-eval run, and say in one line what stopped it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the message says what is kept.
+        ValueError, ImportError: no such task, no such package.
+    """
+    try:
+        execute(cli, plan, record)
+    except KeyboardInterrupt as pressed:
+        raise KeyboardInterrupt(str(pressed) or interrupted(plan)) from pressed
+    except ModuleNotFoundError as absent:
+        raise ImportError(
+            f"model {plan.arguments.model!r} needs the Python package {absent.name!r}, which "
+            f"is not installed; lm-eval's own models come with pip install 'lm_eval[hf]' (or "
+            "[vllm], ...), local-chat needs nothing more"
+        ) from absent
+    except ValueError as wrong:
+        missing = missing_tasks(plan)
+        if missing:
+            raise ValueError("; ".join(missing)) from wrong
+        raise
 
 
 def names_ours_alone(tasks: Iterable[str]) -> bool:
     """Tell whether every task is one of ours by its name; a glob may mean lm-eval's as well."""
     known = catalogue.tasks()
-    return all(name in known for name in tasks)
+    return all(known.knows(name) for name in tasks)
 
 
 def name_model(plan: Plan) -> None:
@@ -150,15 +192,19 @@ def command_line(options: RunOptions, argv: Sequence[str]) -> list[str]:
         "--repeats": options.repeats,
         "--data-dir": options.data_dir,
         "--preset": options.preset,
+        "--tiers": options.tiers,
     }
     flags = [[flag, str(value)] for flag, value in own.items() if value is not None]
-    return ["distill-eval", "run", *itertools.chain(*flags), *argv]
+    return ["distill-eval", "run", *itertools.chain(*flags), *options.retry.flags(), *argv]
 
 
 def interrupted(plan: Plan) -> str:
+    """Say what a run leaves that was stopped before or after its requests."""
+    store = plan.folder / run_folder.STORE
+    kept = f"{store} keeps every completion" if store.exists() else "nothing was asked yet"
     return (
-        f"interrupted: lm-eval writes samples when a run ends, so {plan.folder} holds none of this "
-        f"one; {plan.folder / manifest.FILE_NAME} says so. The same command starts it again"
+        f"interrupted: {kept}, lm-eval's samples and results are written when a run ends; the same "
+        f"command goes on from there ({plan.folder / manifest.FILE_NAME} says so)"
     )
 
 
@@ -171,9 +217,12 @@ def execute(cli: Any, plan: Plan, record: manifest.Manifest) -> None:
         written = sorted(set(plan.folder.rglob("results_*.json")) - before)
         if not written:
             raise OSError(f"lm-eval wrote no results into {plan.folder}; its log above tells why")
+        tasks: list[str] = []
         for path in written:
-            manifest.add_results(record, plan.folder, path, docs.loaded())
-        record["status"] = "finished"
+            tasks += manifest.add_results(record, plan.folder, path, docs.loaded())
+        record["error"] = manifest.all_failed(record, tasks)
+        record["status"] = "failed" if record["error"] else "finished"
+        record["retrying"] = None
     except KeyboardInterrupt:
         record["status"] = "interrupted"
         raise
@@ -268,7 +317,7 @@ def missing_tasks(plan: Plan) -> list[str]:
 def drop_remarks(folder: Path) -> None:
     """Keep two warnings of lm-eval from the user that this command itself brings about.
 
-    One says that the YAML for `--repeats` overrides the task that it extends, the other explains
+    One says that the YAML for `--tiers` overrides the task that it extends, the other explains
     `--metadata` to writers of tasks. A task that the user overrides is still named.
     """
 
@@ -281,10 +330,10 @@ def drop_remarks(folder: Path) -> None:
         logging.getLogger(name).addFilter(wanted)
 
 
-def write_overrides(plan: Plan, repeats: int | None) -> None:
-    """Write the YAML that raises `repeats`, one a task; lm-eval has no flag for it."""
+def write_overrides(plan: Plan) -> None:
+    """Write the YAML of the tasks that ask in a tier: lm-eval has no flag for it."""
     for name, path in plan.override.items():
         folder = plan.folder / "tasks"
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [f"include: {json.dumps(str(path))}", f"task: {name}", f"repeats: {repeats}"]
+        lines = tier_tasks.lines_of(name, path)
         (folder / f"{name}.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -83,7 +83,8 @@ def find(arguments: Iterable[str | Path]) -> tuple[list[SamplesFile], list[str]]
         files = [described(path)] if path.is_file() else newest(path, notes)
         found.update((file.path.resolve(), file) for file in files)
     known = catalogue.tasks()
-    tasks = [name for name, info in known.items() if info.source is not None]
+    named = {file.task for file in found.values() if known.knows(file.task)}
+    tasks = [name for name in named if known[name].source is not None]
     foreign = [file for file in found.values() if file.task not in tasks]
     notes += [f"left out: {not_ours(file)}" for file in foreign]
     ours = [file for file in found.values() if file.task in tasks]

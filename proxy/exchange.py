@@ -78,23 +78,32 @@ class Exchange:
     route: str | None = None
     """The route's name (`--route NAME=URL`); None for `--upstream`."""
     model_requested: str | None = None
+    """The `model` of the request."""
     model_served: str | None = None
+    """The `model` of the answer."""
     messages: list[Any] | None = None
+    """As sent; None where the request has a `prompt`, which is under `extra`."""
     sampling: dict[str, Any] = field(default_factory=dict)
     """Every request field but model, messages, prompt and stream."""
     messages_sha256: str | None = None
+    """Of the messages as canonical JSON."""
     stream: bool = False
     """Whether the request asked for a stream."""
     status: int | None = None
     """The status the client was given; None when it was given none."""
     content: str | None = None
+    """The first choice's text; inline reasoning stays in it, tags and all."""
     reasoning: str | None = None
+    """What the server sent apart."""
     reasoning_source: str | None = None
+    """`inline`, `reasoning_content`, `reasoning`, `content_parts` or None."""
     reasoning_state: str | None = None
     """How harness_tasks.reasoning splits the answer (closed, unclosed, server_split, ...); None
     where there is no chat answer to split."""
     finish_reason: str | None = None
+    """As the server says."""
     usage: dict[str, Any] | None = None
+    """As the server says."""
     ttft_s: float | None = None
     """To the first piece of text or tool call of a stream; None when it was not streamed."""
     duration_s: float = 0.0
@@ -110,7 +119,9 @@ class Exchange:
     """Of the answer's body as the server sent it (compressed where it was), without framing, up to
     the piece that completed it: the newlines behind `[DONE]` may come after the record."""
     outcome: str = Outcome.COMPLETE
+    """`complete`, `upstream_error`, `upstream_cut`, `client_cut` or `malformed`."""
     error: str | None = None
+    """Why it is not `complete`, in words."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Everything else the server sent (tool_calls, logprobs, ids), and the raw text of what
     could not be read."""

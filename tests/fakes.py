@@ -37,7 +37,7 @@ class Answer:
 
     status: int = 200
     content_type: str = "application/json"
-    chunks: Sequence[bytes] = ()
+    chunks: Iterable[bytes] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     pause_s: float = 0.0
     reset: bool = False  # close without the end of the body, as a killed server does

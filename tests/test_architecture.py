@@ -29,6 +29,8 @@ ALLOWED = {
         "harness_tasks.chat.store",
         "harness_tasks.progress",
         "harness_tasks.side_by_side",
+        # which tier of reasoning a task's name tells
+        "harness_tasks.tiers",
         # training data: the one rule of leaks, and the lengths of traces
         "harness_tasks.decontaminate",
         "harness_tasks.lengths",

@@ -87,7 +87,9 @@ def command_of(kind: str, python: Path, model: Path, port: int, *flags: str) -> 
 
 
 @contextmanager
-def running(kind: str, folder: Path, *flags: str, opens_think: bool = False) -> Iterator[Running]:
+def running(
+    kind: str, folder: Path, *flags: str, opens_think: bool = False, never_thinks: bool = False
+) -> Iterator[Running]:
     """Make the tiny model and serve it until the block ends."""
     python = server_python(kind)
     model = folder / "tiny"
@@ -100,8 +102,10 @@ def running(kind: str, folder: Path, *flags: str, opens_think: bool = False) -> 
     }
     maker = "tiny_gguf.py" if kind == "llamacpp" else "tiny_model.py"
     make = [str(python), str(REPO / "tests" / maker), str(model)]
+    make += ["--opens-think"] if opens_think else []
+    make += ["--never-thinks"] if never_thinks else []
     subprocess.run(
-        [*make, *(["--opens-think"] if opens_think else [])],
+        make,
         env=environ,
         check=True,
         capture_output=True,

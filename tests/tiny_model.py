@@ -2,11 +2,12 @@
 
 Run by the server's own Python, which has torch and transformers; this suite needs neither:
 
-    .venv-vllm/bin/python tests/tiny_model.py FOLDER [--opens-think]
+    .venv-vllm/bin/python tests/tiny_model.py FOLDER [--opens-think | --never-thinks]
 
 It has 0.4 M parameters and knows nothing: what it writes is noise, which is enough to see how a
 server numbers, seeds, cuts and streams. `--opens-think` makes a chat template that begins every
-answer with `<think>`, as those of DeepSeek-R1 and Qwen3-Thinking do.
+answer with `<think>`, as those of DeepSeek-R1 and Qwen3-Thinking do. `--never-thinks` makes a model
+that writes no `</think>`, as one that was not trained to reason.
 """
 
 from __future__ import annotations
@@ -51,12 +52,17 @@ def tokenizer(opens_think: bool) -> PreTrainedTokenizerFast:
     return made
 
 
-def make_readable(model: Qwen3ForCausalLM, words: PreTrainedTokenizerFast) -> None:
+def make_readable(
+    model: Qwen3ForCausalLM, words: PreTrainedTokenizerFast, never_thinks: bool
+) -> None:
     """Let printable ASCII, the end and `</think>` be likelier than other bytes."""
+    end_of_thought = words.convert_tokens_to_ids("</think>")
     likely = [*(words.convert_tokens_to_ids(ch) for ch in map(chr, range(33, 127)))]
-    likely += [words.eos_token_id, words.convert_tokens_to_ids("</think>")]
+    likely += [words.eos_token_id, end_of_thought]
     with torch.no_grad():
         model.lm_head.weight[likely] *= LOUDER
+        if never_thinks:
+            model.lm_head.weight[end_of_thought] = 0.0  # logit 0, far below the likely ones
 
 
 def main() -> None:
@@ -64,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--opens-think", action="store_true")
+    parser.add_argument("--never-thinks", action="store_true")
     options = parser.parse_args()
     words = tokenizer(options.opens_think)
     torch.manual_seed(0)
@@ -82,7 +89,7 @@ def main() -> None:
         pad_token_id=words.pad_token_id,
     )
     model = Qwen3ForCausalLM(config)
-    make_readable(model, words)
+    make_readable(model, words, options.never_thinks)
     # transformers serve samples only where the model's own settings say so, whatever is asked.
     model.generation_config.do_sample = True
     model.generation_config.eos_token_id = words.eos_token_id

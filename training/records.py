@@ -37,12 +37,19 @@ class Question:
     """
 
     id: str
+    """Unique in its file; it stays when another sample of the bank is drawn."""
     question: str
+    """What is asked, without instructions on how to answer."""
     answer: str | None = None
+    """The target; None where `tests` check the answer."""
     tests: dict[str, Any] | None = None
+    """What a program is run against, of the kind `stdio`, `calls` or `asserts`."""
     source: str = ""
+    """The name that the data set was given."""
     level: str | None = None
+    """Its difficulty, in the words of the data set."""
     meta: dict[str, Any] = field(default_factory=dict)
+    """Whatever else is known: `grader`, `domain`, `subset`, `row` (file and line), ..."""
 
     def __post_init__(self) -> None:
         """Check what a type cannot say.
@@ -96,25 +103,45 @@ class Trace:
     """
 
     id: str
+    """`QUESTION/TEACHER/SAMPLE`."""
     question: Question
+    """The whole question, as in `questions.jsonl`."""
     teacher: str
+    """The name of the model that wrote it."""
     sample_index: int
+    """Which of the teacher's completions of the question, from 0."""
     messages: list[dict[str, Any]]
+    """What the teacher was sent."""
     reasoning: str
+    """What it thought, without tags; empty where nothing was."""
     answer_text: str
+    """What stands after the reasoning."""
     state: str
+    """How the reasoning was found, as in a sample's record."""
     finish_reason: str | None
+    """As the server said."""
     truncated: bool
+    """The completion was cut off."""
     verdict: Verdict
+    """As in a sample's record, by the same graders."""
     answer: str | None
+    """What was taken as the answer."""
     kept: bool
+    """True in `traces.jsonl`, false in `rejected.jsonl`."""
     reason: str | None = None
+    """Why it was rejected, or why it has no grade."""
     judge: dict[str, Any] | None = None
+    """A judge model's `correct` and `quality`."""
     prompt_tokens: int | None = None
+    """As the server counted them."""
     completion_tokens: int | None = None
+    """As the server counted them, reasoning included."""
     cost_usd: float | None = None
+    """What the teacher cost, repairs included."""
     sampling: dict[str, Any] = field(default_factory=dict)
+    """The sampling fields that were sent."""
     meta: dict[str, Any] = field(default_factory=dict)
+    """Whatever else is known, `checks` and `judge_reason` among it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the trace as a JSON object, `schema` first."""

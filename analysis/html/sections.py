@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from analysis.figures.choice import pictures
 from analysis.figures.steps import learning
 from analysis.figures.svg import Picture
+from analysis.figures.tiers import by_words
 from analysis.html.blocks import Block, block
 from analysis.render.added import read_tables
 from analysis.tables import catalogue
@@ -28,7 +29,8 @@ from analysis.text import visible
 if TYPE_CHECKING:
     from analysis.compare import Comparison
 
-CURVES = "curves"  # of the tables that other commands write, the one with a figure
+# Of the tables that other commands write, those with a figure.
+FIGURES = {"curves": learning, "tiers": by_words, "tier-pairs": by_words}
 QUALITY = "data-quality"  # a table with a place of its own, near the end
 QUOTING = ("target", "baseline_answer", "candidate_answer")
 FIXED = (  # sections that every page has, before and after those of the tables
@@ -99,7 +101,8 @@ def added(paths: Iterable[Path]) -> Iterator[Section]:
     """
     told = ((path, table) for path in paths for table in read_tables(path) if table.rows)
     for path, table in told:
-        drawn = learning(table) if table.name == CURVES else None
+        draw = FIGURES.get(table.name)
+        drawn = draw(table) if draw is not None else None
         reading = visible(f"Added from {path.name}.")
         name = f"added-{slug(path.stem)}-{slug(table.name)}"
         yield Section(name, reading, block(table), [drawn] if drawn else [])

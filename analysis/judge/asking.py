@@ -21,7 +21,7 @@ from analysis.judge.pairs import Pair
 from analysis.judge.replies import ORDERS, Failure, Reading, Vote, read_reply, vote
 from analysis.judge.settings import Judge
 from harness_tasks.chat.model import Budget, FailedError, Model, NotAskedError
-from harness_tasks.chat.store import Store, as_mapping
+from harness_tasks.chat.store import Store, answered_keys, as_mapping
 from harness_tasks.progress import bar
 from harness_tasks.side_by_side import all_or_none, cancelled_by_signals
 
@@ -67,7 +67,7 @@ def ask_all(judges: Sequence[Judge], pairs: Sequence[Pair], path: Path, limits: 
     """
     for name in ("httpx2", "httpcore2"):  # they log every request at INFO
         logging.getLogger(name).setLevel(logging.WARNING)
-    with Store(path, pass_over_damage=True) as store:
+    with Store(path) as store:
         run = Run(store, limits)
         try:
             asyncio.run(run.whole(judges, pairs))
@@ -134,18 +134,14 @@ def n_stored(judges: Sequence[Judge], pairs: Sequence[Pair], path: Path, seed: i
     """Return how many of the replies are there already; nobody is asked.
 
     A judge without a model's name counts as new: only its server knows the name.
-
-    Raises:
-        ValueError: another run is writing to the store.
     """
-    if not path.is_file():
-        return 0
-    with Store(path, pass_over_damage=True) as store:
-        models = [Model(one, store, Budget(store), PURPOSE) for one in judges if one.model]
-        return sum(
-            model.request(str(model.model), PURPOSE, pair.id, order, pair.messages(order), seed).key
-            in store.places
-            for model in models
-            for pair in pairs
-            for order in ORDERS
-        )
+    keys = answered_keys(path)
+    store = Store(path)  # not opened: nobody is asked, and another run may have it
+    models = [Model(one, store, Budget(store), PURPOSE) for one in judges if one.model]
+    return sum(
+        model.request(str(model.model), PURPOSE, pair.id, order, pair.messages(order), seed).key
+        in keys
+        for model in models
+        for pair in pairs
+        for order in ORDERS
+    )

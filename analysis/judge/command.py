@@ -102,7 +102,7 @@ def end(done: Any, out: Path) -> None:
         lines = ", ".join(map(str, done.damaged[:MOST_REASONS]))
         say(
             f"replies.jsonl: {len(done.damaged)} damaged lines ({lines}) were passed over; what "
-            "they held was asked again"
+            "they held was asked again, and the damaged file is kept beside it"
         )
     for why in done.stopped:
         say(f"distill-report: {why}")

@@ -72,6 +72,7 @@ class Sample:
     finish_reason: str | None = None
     completion_tokens: int | None = None
     answer: str | None = None
+    ballot: str | None = None  # what it votes for among the samples of its doc
     instructions: tuple[Instruction, ...] = ()
 
     @property
@@ -233,9 +234,10 @@ def check_record(record: SampleRecord) -> None:
     Raises:
         ValueError: the first such field.
     """
-    for name in ("sample_index", "reasoning_chars", "answer_chars", "completion_tokens"):
+    may_miss = ("completion_tokens", "vote")
+    for name in ("sample_index", "reasoning_chars", "answer_chars", *may_miss):
         value = getattr(record, name)
-        if count_of(value) is None and not (value is None and name == "completion_tokens"):
+        if count_of(value) is None and not (value is None and name in may_miss):
             raise ValueError(f"sample record's {name} must be a count, got {value!r:.60}")
     if not isinstance(record.truncated, bool | None):
         raise ValueError(
@@ -300,7 +302,7 @@ def from_score(
         truncated=bool(record and record.truncated),
         text=None if text is None else measured(text, record),
         **more,
-        **({"answer": filtered} | told_by(record)),
+        **({"answer": filtered, "ballot": filtered} | told_by(record)),
     )
 
 
@@ -314,7 +316,21 @@ def told_by(record: SampleRecord | None) -> dict[str, Any]:
         "finish_reason": record.finish_reason,
         "completion_tokens": record.completion_tokens,
         "answer": None if record.answer is None else shortened(str(record.answer)),
+        "ballot": ballot_of(record),
     }
+
+
+def ballot_of(record: SampleRecord) -> str | None:
+    """Return what a sample votes for, None where it has no vote.
+
+    The grader told which samples of a doc give the same answer; in records that do not say so, from
+    before it did, answers are the same if their texts are. A program is no answer to vote on: its
+    record has details.
+    """
+    if record.vote is not None:
+        return f"sample {record.vote}"
+    voted = record.answer is not None and record.details is None
+    return shortened(str(record.answer)) if voted else None
 
 
 def measured(text: str, record: SampleRecord | None) -> Written:

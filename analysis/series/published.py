@@ -17,6 +17,7 @@ from pathlib import Path
 
 from analysis.series.rows import Row, count, read_rows
 from analysis.series.tidy import value_of
+from harness_tasks.tiers import parts_of
 
 SHIPPED = Path(__file__).resolve().parent.parent / "published.csv"
 
@@ -35,7 +36,9 @@ class Published:
 
     def of_task(self, task: str) -> bool:
         """Whether it is a score of a task."""
-        patterns = (part.strip().lower() for part in self.task.split("|"))
+        patterns = [part.strip().lower() for part in self.task.split("|")]
+        if tier := parts_of(task)[1]:  # its prompt is none that others publish scores of
+            patterns = [part for part in patterns if part.endswith(f"_{tier}")]
         return any(part and fnmatchcase(task.lower(), part) for part in patterns)
 
     def of_model(self, names: Iterable[str]) -> bool:

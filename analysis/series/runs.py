@@ -116,10 +116,19 @@ def from_runs(baseline: Path, runs: Sequence[NamedRun], how: Reading) -> Series:
     name = named_run(str(baseline)).name
     taken = any(run.name == name for run in runs)
     base = read_arm("baseline" if taken else name, baseline, how.choice)
+    return from_arms(base, [(run, read_arm(run.name, run.path, how.choice)) for run in runs], how)
+
+
+def from_arms(base: Arm, arms: Sequence[tuple[NamedRun, Arm]], how: Reading) -> Series:
+    """Compare each run with the baseline, once they are read.
+
+    Raises:
+        ValueError: a run that may not be compared; says which.
+    """
+    runs = [run for run, _ in arms]
     comparisons: dict[str, Comparison] = {}
     models: dict[str, list[str]] = {}
-    for run in runs:
-        arm = read_arm(run.name, run.path, how.choice)
+    for run, arm in arms:
         comparisons[run.name] = compared(base, arm, how, run.name)
         models[run.name] = models_of(arm)
     scores = [

@@ -1,7 +1,7 @@
 """Repeated samples: avg@k, pass@k, maj@k and G-Pass@k of both arms, paired by question.
 
 Owns which k are shown, and how a question's samples become one value. Refuses to own the estimators
-(`stats.pass_at_k`) and when two answers are the same: they are if their texts are.
+(`stats.pass_at_k`) and when two answers are the same (`reading.question`).
 
     repeats(comparison, TableOptions()).column("measure")       # ["avg@4", "pass@1", "pass@2", ...]
 """
@@ -34,9 +34,10 @@ COLUMNS = (
 )
 FOOT = (
     "n: questions with k graded samples in both arms. pass@k: unbiased, any of k is right. maj@k: "
-    "the most frequent answer, as text; ties give the mean score of the tied answers, an empty "
-    "answer has no vote. G-Pass@k, t: at least the share t of k is right; mG-Pass@k: mean over t "
-    "above one half. Question bootstrap 95%; p: sign-flip permutation of questions, unadjusted."
+    "the most frequent answer, its forms as the grader told them apart; ties give the mean score "
+    "of the tied answers, an empty answer has no vote. G-Pass@k, t: at least the share t of k is "
+    "right; mG-Pass@k: mean over t above one half. Question bootstrap 95%; p: sign-flip "
+    "permutation of questions, unadjusted."
 )
 EMPTY = "every question has one sample: with k = 1 all of these are the score itself"
 
@@ -45,7 +46,7 @@ class Arm(NamedTuple):
     """One arm's graded samples of one question."""
 
     scores: list[float]
-    answers: list[str | None]
+    ballots: list[str | None]
 
 
 Arms = list[Arm]  # of each question
@@ -81,7 +82,7 @@ def by_question(couples: Sequence[Couple]) -> tuple[Arms, Arms]:
         arms = found.setdefault(couple[0].doc_id, (Arm([], []), Arm([], [])))
         for arm, item in zip(arms, couple, strict=True):
             arm.scores.append(item.score or 0.0)
-            arm.answers.append(item.answer)
+            arm.ballots.append(item.ballot)
     return [base for base, _ in found.values()], [cand for _, cand in found.values()]
 
 
@@ -92,7 +93,7 @@ def binary(questions: tuple[Arms, Arms]) -> bool:
 
 def told(questions: tuple[Arms, Arms]) -> bool:
     """Say whether both arms have answers to vote with."""
-    return all(any(answer for arm in arms for answer in arm.answers) for arms in questions)
+    return all(any(ballot for arm in arms for ballot in arm.ballots) for arms in questions)
 
 
 def measures(questions: tuple[Arms, Arms], k: int) -> Iterator[tuple[str, Values]]:
@@ -127,7 +128,7 @@ def counted(value: Callable[[list[int], list[float]], NDArray[np.float64]]) -> V
 
 def majorities(arms: Arms, k: int) -> NDArray[np.float64]:
     """Return the majority's score over k samples of each question, NaN where it has fewer."""
-    return np.array([pass_at_k.maj_at_k(arm.answers, arm.scores, k) for arm in arms])
+    return np.array([pass_at_k.maj_at_k(arm.ballots, arm.scores, k) for arm in arms])
 
 
 def figures(

@@ -1,23 +1,26 @@
-"""Runs trained on responses of different length: words, accuracy, and the trend over the tiers.
+"""Responses of different length, asked for or trained on: words, accuracy, the trend over tiers.
 
 Owns which figures stand in these tables. Refuses to own what they are made of (`series`, `stats`).
 
-    tiers(from_runs(longest, shorter, Reading()), "R1")      # "tiers" and "tier-trends"
+    tiers(*from_one(Path("runs/base"), Reading()))      # "tiers" and "tier-trends"
 """
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
 from analysis.estimate import NAN
 from analysis.series.form import Score, Series
-from analysis.tables.curves import trend_over
+from analysis.tables.curves import known, trend_over
 from analysis.tables.families import with_holm
 from analysis.tables.sweep import foot_of
 from analysis.tables.table import Cell, Column, Kind, Table
 from analysis.text import visible
 
 SEED = 65
+TIER = re.compile(r"r([1-6])", re.IGNORECASE)
 ORDER, LOG_WORDS = "tier", "log2 of words"
 
 
@@ -48,11 +51,23 @@ def scores(series: Series, first: str) -> Table:
         for score in of_task(series, first, task):
             difference = series.difference(score)
             if score in series.baseline:
-                rows.append((task, first, score.n, score.words, score.estimate, None, NAN, NAN))
+                rows.append(
+                    (
+                        task,
+                        first,
+                        score.n,
+                        score.words,
+                        score.estimate,
+                        known(score),
+                        None,
+                        NAN,
+                        NAN,
+                    )
+                )
                 continue
             rows.append(
-                (task, score.run, score.n, score.words, score.estimate, difference.estimate,
-                 difference.p, NAN)
+                (task, score.run, score.n, score.words, score.estimate, known(score),
+                 difference.estimate, difference.p, NAN)
             )  # fmt: skip
     return with_holm(
         Table(
@@ -64,6 +79,7 @@ def scores(series: Series, first: str) -> Table:
                 Column("n", "n", Kind.COUNT),
                 Column("words", "words", Kind.NUMBER),
                 Column("score", "accuracy", Kind.PERCENT),
+                Column("truncated", "cut off", Kind.PERCENT),
                 Column("difference", f"against {visible(first or 'baseline')}", Kind.POINTS),
                 Column("p", "p", Kind.P),
                 Column("holm_p", "Holm p", Kind.P),
@@ -78,6 +94,14 @@ def scores(series: Series, first: str) -> Table:
     )
 
 
+def places(names: Sequence[str]) -> list[float]:
+    """Return the places of tiers: their numbers where all are r1 to r6, else their order."""
+    numbers = [TIER.fullmatch(name) for name in names]
+    if all(numbers):
+        return [float(found[1]) for found in numbers if found]
+    return [float(number) for number in range(len(names))]
+
+
 def trends(series: Series, first: str) -> Table:
     """Return whether accuracy changes with the order of the tiers, and with their words."""
     rows: list[tuple[Cell, ...]] = []
@@ -85,7 +109,8 @@ def trends(series: Series, first: str) -> Table:
         found = of_task(series, first, task)
         if len(found) < 2:
             continue
-        levels = {ORDER: [float(number) for number in range(len(found))]}
+        names = [first if one in series.baseline else one.run for one in found]
+        levels = {ORDER: places(names)}
         sizes = [one.words for one in found if one.words]
         if len(sizes) == len(found):
             levels[LOG_WORDS] = [math.log2(size) for size in sizes]

@@ -11,6 +11,7 @@ Example, what a server offers:
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import email.utils
 import ipaddress
@@ -19,11 +20,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 import httpx2
 
+from harness_tasks.chat import hosted
 from harness_tasks.chat.reply import (
     MAX_REPLY_BYTES,
     UpstreamError,
@@ -31,6 +33,7 @@ from harness_tasks.chat.reply import (
     parse_json,
     shown,
 )
+from harness_tasks.sampling import FIELDS
 
 CHAT_PATH = "/chat/completions"
 RETRIED = (408, 425, 429)
@@ -41,6 +44,8 @@ LOOK_TIMEOUT_S = 30.0
 NO_LISTING = (404, 405, 501)
 # Where a server tells its version, by the owner that it gives its models.
 VERSION_AT = {"vllm": ("/version", "version"), "llamacpp": ("/props", "build_info")}
+# What tells one model from another that is served by the same name.
+WEIGHTS = ("root", "parent", "n_params", "n_vocab", "n_embd", "size")
 # `transformers serve` names neither itself nor its version; this path is its own.
 PATHS_OF = {"/load_model": "transformers"}
 
@@ -103,9 +108,28 @@ class Endpoint:
             return host == "localhost" or host.endswith(".localhost")
 
 
+def servers_of(base_url: str) -> tuple[Endpoint, ...]:
+    """Read one address, or several with `|`, `;`, a comma or white space between them.
+
+    Raises:
+        ValueError: one is no address, or is given twice.
+    """
+    if re.search(r"//[^/]*@", base_url):
+        return (Endpoint.of(base_url),)  # which refuses it, without a part of the password
+    given = [text for text in re.split(r"[|;,\s]+", base_url) if text]
+    endpoints = tuple(Endpoint.of(text) for text in given or [base_url])
+    for endpoint in endpoints:
+        if endpoints.count(endpoint) > 1:
+            raise ValueError(f"base_url names {shown(endpoint.base)} twice; give each server once")
+    return endpoints
+
+
 @dataclass(frozen=True)
 class Transport:
-    """How requests travel; times in seconds."""
+    """How requests travel; times in seconds.
+
+    `others` are further servers of the same model: replicas, among which requests are shared out.
+    """
 
     endpoint: Endpoint
     api_key: str | None = field(default=None, repr=False)
@@ -115,6 +139,21 @@ class Transport:
     stall_timeout_s: float = 600.0
     max_retries: int = 5
     backoff_s: float = 0.5
+    others: tuple[Endpoint, ...] = ()
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All servers."""
+        return (self.endpoint, *self.others)
+
+    @property
+    def where(self) -> str:
+        """The addresses of all servers, sorted: their order does not matter."""
+        return " ".join(sorted(endpoint.base for endpoint in self.endpoints))
+
+    def at(self, endpoint: Endpoint) -> Transport:
+        """Return the way to one of the servers alone."""
+        return dataclasses.replace(self, endpoint=endpoint, others=())
 
     def request_headers(self) -> dict[str, str]:
         """Return the headers of every request, the key among them."""
@@ -137,14 +176,37 @@ class Offered:
     max_model_len: dict[str, int] = field(default_factory=dict)
     kind: str | None = None
     version: str | None = None
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model: which weights it is
+    lacking: dict[str, str] = field(default_factory=dict)  # models that a replica lacks: its base
+
+
+class Answered(Protocol):
+    """What an HTTP answer says before its body."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+class Head(NamedTuple):
+    """The beginning of an HTTP answer; names of headers in lower case."""
+
+    status_code: int
+    headers: Mapping[str, str]
 
 
 def look_at(transport: Transport) -> Offered:
-    """Ask a server for its models, once, before anything is measured.
+    """Ask a server for its models, once, before anything is measured; of replicas, all of them.
 
     Raises:
-        UpstreamError: nothing listens, the key is refused, or it is no OpenAI-compatible server.
+        UpstreamError: nothing listens, the key is refused, it is no OpenAI-compatible server, or
+            the replicas do not serve the same.
     """
+    if transport.others:
+        from harness_tasks.chat.replicas import look_at_all
+
+        return look_at_all(transport)
     endpoint = transport.endpoint
     url = f"{endpoint.base}/models"
     timeout = httpx2.Timeout(LOOK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
@@ -172,7 +234,7 @@ def look_at(transport: Transport) -> Offered:
 def fetch(client: httpx2.Client, url: str) -> httpx2.Response:
     """Get a small document; anything above the limit is cut off, and so not valid JSON."""
     with client.stream("GET", url) as response:
-        body = b""
+        body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_REPLY_BYTES:
@@ -180,7 +242,7 @@ def fetch(client: httpx2.Client, url: str) -> httpx2.Response:
     return httpx2.Response(
         response.status_code,
         headers={"content-type": response.headers.get("content-type", "")},
-        content=body,
+        content=bytes(body),
     )
 
 
@@ -198,7 +260,7 @@ def offered_by(body: dict[str, Any], client: httpx2.Client, endpoint: Endpoint) 
             kind="not openai",
         )
     models = [m for m in listed if isinstance(m, dict) and isinstance(m.get("id"), str)]
-    lengths = {m["id"]: m.get("max_model_len") for m in models}
+    lengths = {m["id"]: hosted.context_of(m) for m in models}
     kinds = {m.get("owned_by") for m in models}
     kind = kinds.pop() if len(kinds) == 1 else None
     kind = kind if isinstance(kind, str) else None
@@ -206,10 +268,18 @@ def offered_by(body: dict[str, Any], client: httpx2.Client, endpoint: Endpoint) 
         return Offered(names=None, kind=by_api)  # it lists a cache, and loads whatever is asked for
     return Offered(
         names=[m["id"] for m in models],
-        max_model_len={k: v for k, v in lengths.items() if isinstance(v, int) and v > 0},
+        max_model_len={name: length for name, length in lengths.items() if length},
         kind=shown(kind) if kind else None,
         version=version_of(kind, client, endpoint),
+        told={m["id"]: weights_of(m) for m in models},
     )
+
+
+def weights_of(listed: dict[str, Any]) -> dict[str, Any]:
+    """Return what a server tells of a model's weights: vLLM its folder, llama.cpp their sizes."""
+    meta = listed.get("meta")
+    told = {**listed, **(meta if isinstance(meta, dict) else {})}
+    return {name: told[name] for name in WEIGHTS if isinstance(told.get(name), str | int)}
 
 
 def kind_by_api(client: httpx2.Client, endpoint: Endpoint) -> str | None:
@@ -251,10 +321,16 @@ def chosen_model(asked: str | None, offered: Offered, transport: Transport) -> s
             "(the path or hub name for transformers serve), or check base_url",
             kind="not openai",
         )
-    if asked in names:
-        return str(asked)
+    if asked and (asked in names or hosted.is_listed(asked, names)):
+        return asked
     if asked is None and len(names) == 1:
         return names[0]
+    if asked in offered.lacking:
+        raise UpstreamError(
+            f"{offered.lacking[asked]} has no model {asked!r}, unlike another server of base_url; "
+            "give servers of one model",
+            kind="replicas",
+        )
     close = difflib.get_close_matches(asked or "", names, n=3, cutoff=0.4)
     ordered = [*close, *(name for name in names if name not in close)]
     listed = ", ".join(shown(name) for name in ordered[:20]) + (", ..." if len(names) > 20 else "")
@@ -276,7 +352,7 @@ def checked(response: httpx2.Response, transport: Transport) -> dict[str, Any]:
     return parse_json(response.content, f"the reply of {transport.endpoint.base}")
 
 
-def refuse_html(response: httpx2.Response, transport: Transport) -> None:
+def refuse_html(response: Answered, transport: Transport) -> None:
     """Refuse a web page.
 
     Raises:
@@ -293,25 +369,30 @@ def refuse_html(response: httpx2.Response, transport: Transport) -> None:
 def transport_fault(fault: Exception, endpoint: Endpoint) -> UpstreamError:
     """Say in one line what happened on the way."""
     if isinstance(fault, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return UpstreamError(
-            f"nothing listens at {endpoint.base} ({shown(str(fault))}): start the server, or check "
-            "base_url",
-            kind="connect",
-            retry=True,
-        )
+        return no_connection(endpoint.base, str(fault))
     if isinstance(fault, httpx2.TimeoutException):
         return UpstreamError(
             f"{endpoint.base} did not answer in time", kind="transport", retry=True
         )
     what = shown(str(fault)) or "no further cause given"
+    return broken(endpoint.base, f"{type(fault).__name__}: {what}")
+
+
+def no_connection(base: str, why: str) -> UpstreamError:
+    """Return the fault of a server that takes no connection."""
     return UpstreamError(
-        f"the connection to {endpoint.base} broke: {type(fault).__name__}: {what}",
-        kind="transport",
+        f"nothing listens at {base} ({shown(why)}): start the server, or check base_url",
+        kind="connect",
         retry=True,
     )
 
 
-def status_error(response: httpx2.Response, body: bytes, transport: Transport) -> UpstreamError:
+def broken(base: str, how: str) -> UpstreamError:
+    """Return the fault of a connection that broke."""
+    return UpstreamError(f"the connection to {base} broke: {how}", kind="transport", retry=True)
+
+
+def status_error(response: Answered, body: bytes, transport: Transport) -> UpstreamError:
     """Say in one line what an HTTP status other than 200 means."""
     status, base = response.status_code, transport.endpoint.base
     is_html = "text/html" in response.headers.get("content-type", "").lower()
@@ -331,13 +412,21 @@ def status_error(response: httpx2.Response, body: bytes, transport: Transport) -
         message += " (a redirect: give base_url the address that it leads to)"
     elif status in (404, 405) and is_html:
         message += " (base_url must lead to the API, as in http://127.0.0.1:8000/v1)"
-    retry = status in RETRIED or status >= 500
-    wait = retry_after(response.headers.get("retry-after")) if retry else None
+    advice = hosted.advice(status, said, FIELDS)
+    message += advice
+    retry = (status in RETRIED or status >= 500) and not advice
+    wait = waiting_time(response.headers, body) if retry else None
     if wait is not None and wait > LONGEST_WAIT_S:
         retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
-    return UpstreamError(
-        message, kind=f"HTTP {status}", retry=retry, status=status, retry_after_s=wait
-    )
+    flagged = status == 403 and hosted.FLAGGED.search(said)
+    kind = "refused question" if flagged else f"HTTP {status}"
+    return UpstreamError(message, kind=kind, retry=retry, status=status, retry_after_s=wait)
+
+
+def waiting_time(headers: Mapping[str, str], body: bytes) -> float | None:
+    """Return how long a server asks to wait, None where it does not say."""
+    named = retry_after(headers.get("retry-after"))
+    return hosted.wait_of(headers, body) if named is None else named
 
 
 def retry_after(value: str | None) -> float | None:

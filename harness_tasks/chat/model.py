@@ -166,7 +166,7 @@ class Model(Generic[A]):
             body["seed"] = seed_for(
                 f"{self.purpose}/{self.name}/{role}/{question_id}", 0, sample_index, seed
             )
-        endpoint = self.transport.endpoint.base
+        endpoint = self.transport.where
         return Request(role, self.name, endpoint, question_id, sample_index, body)
 
     async def ask(
@@ -219,7 +219,7 @@ class Model(Generic[A]):
         self.store.add(request, None, said, None)
         self.n_in_a_row += 1
         # What has replied before, in an earlier run too, may only dislike these questions.
-        fresh = (self.name, self.transport.endpoint.base) not in self.store.answered
+        fresh = (self.name, self.transport.where) not in self.store.answered
         some = self.n_in_a_row >= FIRST_FAILURES
         if (
             fault.status in FATAL_STATUS

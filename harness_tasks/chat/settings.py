@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from harness_tasks.chat.endpoint import Endpoint, Transport
+from harness_tasks.chat.endpoint import Transport, servers_of
 from harness_tasks.sampling import DEFAULT_SEED, FIELDS, PRESETS, WHOLE, SamplingConfig
 
 # lm-eval hands these to every model; they have no meaning here.
@@ -74,6 +74,9 @@ class Settings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     stream: bool = True
     prefilled: bool | None = None
+    store: str | None = None
+    retry_truncated: int | None = None
+    wire_names: Mapping[str, str | None] = field(default_factory=dict)
 
     def transport(self) -> Transport:
         """Return how requests travel, with the key out of the environment.
@@ -86,8 +89,10 @@ class Settings:
             raise ValueError(f"api_key_env names {self.api_key_env!r}, which is not set or empty")
         if not re.fullmatch(r"[\x21-\x7e]*", key):
             raise ValueError(f"the key in {self.api_key_env} holds a character that no header may")
+        first, *others = servers_of(self.base_url)
         return Transport(
-            endpoint=Endpoint.of(self.base_url),
+            endpoint=first,
+            others=tuple(others),
             api_key=key or None,
             headers=self.headers,
             num_concurrent=self.num_concurrent,
@@ -115,7 +120,6 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
             "base_url is missing; give the server, such as base_url=http://127.0.0.1:8000/v1"
         )
     settings = Settings(**{name: READERS[name](name, value) for name, value in given.items()})
-    Endpoint.of(settings.base_url)
     if settings.preset is not None and settings.preset not in PRESETS:
         raise ValueError(
             f"preset must be one of {', '.join(PRESETS)}, got {settings.preset!r}"
@@ -131,6 +135,14 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
                 f"headers must not set {name!r}: lm-eval writes model_args into its results; put "
                 "the key into the environment and name the variable with api_key_env"
             )
+    if settings.retry_truncated is not None and settings.store is None:
+        raise ValueError(
+            "retry_truncated needs store=FILE, which holds what was cut off; "
+            "`distill-eval run --retry-truncated --max-tokens N` knows its file by itself"
+        )
+    published = PRESETS[settings.preset].timeout_s if settings.preset else None
+    if published is not None and "timeout_s" not in given:
+        settings = dataclasses.replace(settings, timeout_s=published)
     return dataclasses.replace(settings, run=settings.run or secrets.token_hex(4))
 
 
@@ -175,6 +187,13 @@ def read_text(name: str, value: Any) -> str:
     if isinstance(value, dict | list | bool):
         raise ValueError(f"{name} must be text, got {value!r}")
     return str(value).strip()
+
+
+def read_servers(name: str, value: Any) -> str:
+    """Read the address of a server, or of several: a list, or one text with `|` between them."""
+    given = value if isinstance(value, list | tuple) else [value]
+    text = " ".join(read_text(name, one) for one in given)
+    return "|".join(endpoint.base for endpoint in servers_of(text))
 
 
 def read_int(low: int) -> Callable[[str, Any], int]:
@@ -244,6 +263,19 @@ def read_headers(name: str, value: Any) -> dict[str, str]:
     return headers
 
 
+def read_wire_names(name: str, value: Any) -> dict[str, str | None]:
+    """Read what an API calls our fields; null leaves a field out."""
+    names = read_object(name, value)
+    for field_name, other in names.items():
+        if field_name not in (*FIELDS, "seed"):
+            raise ValueError(
+                f"{name} names {field_name!r}, which is none of {', '.join(FIELDS)} and seed"
+            )
+        if not (other is None or (isinstance(other, str) and re.fullmatch(r"\w{1,64}", other))):
+            raise ValueError(f"{name}: {field_name} must be a field's name or null, got {other!r}")
+    return names
+
+
 def read_run(name: str, value: Any) -> str:
     """Read the run's name, which becomes the first part of every request id."""
     run = read_text(name, value)
@@ -263,7 +295,7 @@ def read_variable(name: str, value: Any) -> str:
 
 
 READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "base_url": read_text,
+    "base_url": read_servers,
     "model": read_text,
     "run": read_run,
     "api_key_env": read_variable,
@@ -280,6 +312,9 @@ READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "headers": read_headers,
     "stream": read_bool,
     "prefilled": read_bool,
+    "store": read_text,
+    "retry_truncated": read_int(1),
+    "wire_names": read_wire_names,
 }
 
 
@@ -296,16 +331,21 @@ class RequestFields:
     seed: int
     overridden: list[tuple[str, str, Any, str, Any]]
     limit_is_default: bool  # nobody set max_tokens but the preset or the default
+    wire_names: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def request_fields(settings: Settings, generation_kwargs: Mapping[str, Any]) -> RequestFields:
+def request_fields(
+    settings: Settings, generation_kwargs: Mapping[str, Any], task_name: str = ""
+) -> RequestFields:
     """Merge the sources; `until` comes out apart, since it must not reach the server.
+
+    A preset may have a max_tokens of its own for the task of this name.
 
     Raises:
         ValueError: a generation_kwargs value outside its range, a misspelt field, or `n`.
     """
     task, passed_on = from_task(generation_kwargs)
-    preset = PRESETS[settings.preset].to_request() if settings.preset else {}
+    preset = PRESETS[settings.preset].for_task(task_name).to_request() if settings.preset else {}
     mine = settings.explicit_sampling()
     overridden = [
         (name, "the task's generation_kwargs", task[name], "model_args", mine[name])
@@ -316,11 +356,12 @@ def request_fields(settings: Settings, generation_kwargs: Mapping[str, Any]) -> 
         for name, value in task.items()
         if name in preset and name not in mine and preset[name] != value
     ]
-    config = PRESETS["greedy"].changed(**{**preset, **task, **mine})
+    config = SamplingConfig(**{**PRESETS["greedy"].to_request(), **preset, **task, **mine})
     template = dict(settings.chat_template_kwargs)
+    left_out = [name for name, other in settings.wire_names.items() if other is None]
     return RequestFields(
         sampling={
-            **config.to_request(),
+            **{k: v for k, v in config.to_request().items() if k not in left_out},
             **passed_on,
             **({"chat_template_kwargs": template} if template else {}),
             **settings.extra_body,
@@ -329,6 +370,7 @@ def request_fields(settings: Settings, generation_kwargs: Mapping[str, Any]) -> 
         seed=settings.seed,
         overridden=overridden,
         limit_is_default="max_tokens" not in {**task, **mine},
+        wire_names=settings.wire_names,
     )
 
 

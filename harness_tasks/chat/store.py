@@ -1,84 +1,108 @@
 """Every reply that was paid for, in a JSONL file: appended at once, found again by its request.
 
-Owns the key of a request, the rows and what becomes of a line that a killed run left torn. Refuses
-to own asking (`chat.model`) and what a reply is worth. Standard library only.
+Owns the key of a request, the rows, and what becomes of lines that a killed run left torn or a disk
+damaged. Refuses to own asking (`chat.model`, `chat.asking`), which request a job is (`chat.resume`)
+and what a reply is worth. Standard library only.
 
 The key is a hash of everything that determines the request: who is asked (role, name, endpoint,
-model), messages, sampling with its seed, question and sample. So a changed setting asks anew, and
-no two models share a row. A row with `error` is a request that failed for good; it is asked again.
+model and what its server tells of it), messages, sampling with its seed, question and sample. So a
+changed setting asks anew, and no two models share a row. A row with `error` is a request that
+failed for good; it is no answer, and is asked again.
 
     {"schema": 1, "key": "...", "role": "teacher", "name": "r1", "endpoint": "...", "model": "...",
      "question_id": "q1", "sample_index": 0, "request": {...}, "reply": {...}, "error": null,
      "cost_usd": 0.0031, "asked_at": "2026-01-31T10:00:00+00:00"}
+
+A row is written before anything else happens with its reply, and survives a kill of the process at
+any moment; a power cut may take the last seconds. A file with lines that cannot be read is renamed
+(`completions.jsonl.damaged-20260131-100000`), and every row that can be read is kept.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness_tasks.chat.cost import Tally, amount, usage_of
+from harness_tasks.locking import LockedError, lock
 from harness_tasks.records import parse_object
 
 SCHEMA_VERSION = 1
+MOST_NAMED = 5
+BEGINNING = b'{"schema": '
 
 
 @dataclass(frozen=True)
 class Request:
     """One request to one model; `body` is what goes on the wire but for the way it is streamed."""
 
-    role: str  # teacher, repair 1, check 1, judge, student
+    role: str  # teacher, repair 1, check 1, judge, student, evaluation
     name: str
     endpoint: str
     question_id: str
     sample_index: int
     body: dict[str, Any]
+    told: dict[str, Any] = field(default_factory=dict)  # what the server tells of its model
 
     @property
     def key(self) -> str:
         """Hash everything that determines the reply."""
-        whole = [
+        whole: list[Any] = [
             self.role, self.name, self.endpoint, self.question_id, self.sample_index, self.body
         ]  # fmt: skip
+        if self.told:
+            whole.append(self.told)
         text = json.dumps(whole, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Store:
-    """The replies of one output folder; use as a context manager. One process at a time writes.
+    """The replies in one file; use as a context manager. One process at a time has it open.
 
-    With `pass_over_damage` a line that cannot be read stays where it is, noted in `damaged`, and
-    what it held is asked again; without, it is an error.
+    `damaged` holds the numbers of the lines that could not be read, `set_aside` the file that still
+    has them; `damage` says both in a line.
     """
 
-    def __init__(self, path: Path, pass_over_damage: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.pass_over_damage = pass_over_damage
-        self.damaged: list[int] = []  # numbers of the lines that were passed over
+        self.damaged: list[int] = []
+        self.set_aside: Path | None = None
         self.places: dict[str, tuple[int, int]] = {}
+        self.failed: set[str] = set()  # keys of requests whose last row is a failure
         self.answered: set[tuple[str, str]] = set()  # names and endpoints that have replied
+        self.limits: set[int | None] = set()  # the max_tokens of its requests
         self.total = Tally()
         self.n_torn = 0
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("a+b", buffering=0)
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as taken:
-            self.file.close()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.opened()
+        except LockedError as taken:
             raise ValueError(
-                f"{self.path} is in use by another run; wait for it, or give another --out"
+                f"{self.path} is in use by another run; wait for it, or name another folder or file"
             ) from taken
+        except OSError as refused:
+            raise ValueError(
+                f"the store of completions {str(self.path)!r} cannot be opened: {refused.strerror}"
+            ) from refused
         try:
             self.read()
+            if self.damaged:
+                self.mend()
+        except OSError as refused:
+            self.file.close()
+            raise ValueError(
+                f"the store of completions {str(self.path)!r} cannot be read, or its readable rows "
+                f"not be saved: {refused.strerror}"
+            ) from refused
         except BaseException:
             self.file.close()
             raise
@@ -92,18 +116,28 @@ class Store:
     ) -> None:
         self.file.close()
 
-    def read(self) -> None:
-        """Note where each reply stands; a last line that is torn is cut off.
+    def opened(self) -> Any:
+        """Open and lock the file; another process may just have renamed the one that was opened."""
+        while True:
+            file = self.path.open("a+b", buffering=0)
+            try:
+                lock(file)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(self.path)):
+                    return file
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                file.close()
+                raise
+            file.close()
 
-        Raises:
-            ValueError: a damaged line before the last one, or a row of another schema, unless
-                those are passed over.
-        """
+    def read(self) -> None:
+        """Note where each reply stands; a last line that is torn is cut off."""
         self.file.seek(0)
         offset = 0
         with open(os.dup(self.file.fileno()), "rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n") and is_begun(line):
                     self.n_torn = 1
                     break
                 if line.strip():
@@ -113,35 +147,64 @@ class Store:
             self.file.truncate(offset)
 
     def read_line(self, line: bytes, number: int, offset: int) -> None:
-        """Take up one line.
-
-        Raises:
-            ValueError: a damaged one, unless those are passed over.
-        """
+        """Take up one line, or note that it is damaged."""
         try:
-            self.note(parse_object(line, f"{self.path}:{number}"), offset, len(line))
+            row = parse_row(line, f"{self.path}:{number}")
         except ValueError:
-            if not self.pass_over_damage:
-                raise
             self.damaged.append(number)
+        else:
+            self.note(row, offset, len(line))
+
+    def mend(self) -> None:
+        """Set the damaged file aside and go on with a new one that holds its readable rows."""
+        now = datetime.now(UTC)
+        aside = self.path.with_name(f"{self.path.name}.damaged-{now:%Y%m%d-%H%M%S}")
+        while aside.exists():
+            aside = aside.with_name(aside.name + "b")
+        draft = self.path.with_name(f".{self.path.name}.mended")
+        bad = set(self.damaged)
+        with draft.open("wb") as good, open(os.dup(self.file.fileno()), "rb") as lines:
+            lines.seek(0)
+            good.writelines(line for n, line in enumerate(lines, start=1) if n not in bad)
+            good.flush()
+            os.fsync(good.fileno())
+        new = draft.open("a+b", buffering=0)
+        lock(new)
+        self.path.rename(aside)
+        draft.rename(self.path)
+        self.file.close()
+        self.file, self.set_aside = new, aside
+        self.places, self.failed, self.total = {}, set(), Tally()
+        damaged, self.damaged = self.damaged, []
+        self.read()
+        self.damaged = damaged
+
+    @property
+    def damage(self) -> str | None:
+        """Say in one line what was damaged and what became of it; None where nothing was."""
+        if not self.damaged:
+            return None
+        lines = ", ".join(map(str, self.damaged[:MOST_NAMED]))
+        more = ", ..." if len(self.damaged) > MOST_NAMED else ""
+        return (
+            f"{self.path} could not be read in {len(self.damaged)} lines ({lines}{more}): "
+            f"{len(self.places)} replies of it were kept, what those lines held is asked again, "
+            f"and the damaged file is now {self.set_aside}"
+        )
 
     def note(self, row: dict[str, Any], offset: int, n_bytes: int) -> None:
-        """Take up one row.
-
-        Raises:
-            ValueError: a row of another schema.
-        """
-        if row.get("schema") != SCHEMA_VERSION or not isinstance(row.get("key"), str):
-            raise ValueError(
-                f"{self.path}: a row of schema {row.get('schema')!r}, expected {SCHEMA_VERSION}; "
-                "give another --out"
-            )
-        key, reply = row["key"], row.get("reply")
-        if not isinstance(reply, dict):
-            return  # it failed, and is asked again
+        """Take up one row."""
+        key, reply = row["key"], row["reply"]
+        if reply is None:
+            if key not in self.places:
+                self.failed.add(key)
+            return  # it is asked again
         if key not in self.places:
             self.total.add(usage_of(as_mapping(reply.get("usage"))), amount(row.get("cost_usd")))
         self.places[key] = (offset, n_bytes)
+        limit = as_mapping(row.get("request")).get("max_tokens")
+        self.limits.add(limit if isinstance(limit, int) else None)
+        self.failed.discard(key)
         self.answered.add((str(row.get("name")), str(row.get("endpoint"))))
 
     def get(self, request: Request) -> dict[str, Any] | None:
@@ -170,6 +233,7 @@ class Store:
             "question_id": request.question_id,
             "sample_index": request.sample_index,
             "request": request.body,
+            **({"told": request.told} if request.told else {}),
             "reply": reply,
             "error": error,
             "cost_usd": cost_usd,
@@ -186,6 +250,42 @@ class Store:
             raise OSError(full.errno, full.strerror, str(self.path)) from full
         self.note(row, offset, len(line))
         return row
+
+
+def is_begun(line: bytes) -> bool:
+    """Tell whether a last line without its end is the beginning of a row."""
+    return line[: len(BEGINNING)] == BEGINNING[: len(line)]
+
+
+def parse_row(line: bytes, where: str) -> dict[str, Any]:
+    """Read one row.
+
+    Raises:
+        ValueError: it is no row of this schema.
+    """
+    row = parse_object(line, where)
+    if row.get("schema") != SCHEMA_VERSION or not isinstance(row.get("key"), str):
+        raise ValueError(f"{where}: schema {row.get('schema')!r}, expected {SCHEMA_VERSION}")
+    if not isinstance(row.get("reply"), dict | None):
+        raise ValueError(f"{where}: a reply that is no object")
+    return {"reply": None, **row}
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the readable rows of a store, which another process may be writing; nothing changes."""
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield parse_row(line, f"{path}:{number}")
+            except ValueError:
+                continue
+
+
+def answered_keys(path: Path) -> set[str]:
+    """Return the keys of all requests that a store has a reply to."""
+    return {row["key"] for row in rows(path) if row["reply"] is not None}
 
 
 def as_mapping(value: Any) -> dict[str, Any]:

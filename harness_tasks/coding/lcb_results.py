@@ -18,6 +18,7 @@ from harness_tasks.coding.lcb_docs import DIFFICULTIES, PLATFORMS
 from harness_tasks.coding.lcb_extract import has_code
 from harness_tasks.graders.grade import Grade
 from harness_tasks.records import SampleRecord, Verdict
+from harness_tasks.repeats import PASS_AT
 from harness_tasks.results import Doc, Grading, Metrics, doc_metrics, mean
 
 
@@ -29,7 +30,9 @@ def grade(doc: Doc, answer_text: str) -> Grade:
 
 def grading(doc: Doc) -> Grading:
     """Return how the answers to one problem are graded."""
-    return Grading(partial(grade, doc), has_code, partial(further, doc))
+    # LiveCodeBench publishes pass@1 and pass@5, of 10 samples; public tests alone measure neither.
+    pass_at = () if doc["public_only"] else PASS_AT
+    return Grading(partial(grade, doc), has_code, partial(further, doc), pass_at=pass_at)
 
 
 def further(doc: Doc, samples: Sequence[SampleRecord]) -> Metrics:

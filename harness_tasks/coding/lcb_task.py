@@ -10,11 +10,11 @@ Example, the first column of lm-eval's table:
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import Any
 
 from harness_tasks import docs
+from harness_tasks.calling_task import task_of_caller
 from harness_tasks.coding.lcb_window import window_of
 from harness_tasks.explained import explained
 
@@ -38,32 +38,16 @@ def load(source: str, **more: Any) -> dict[str, Any]:
     except ValueError as wrong:
         raise explained(wrong) from None
     dataset = docs.load(source, **more)
-    config = config_of_caller()
+    config = getattr(task_of_caller(), "config", None)
     selection = docs.loaded()[source].selection or {}
     if source.endswith("_public"):
         log.warning(PUBLIC_WARNING, getattr(config, "task", None) or source)
     if config is not None:
-        config.task_alias = name_in_table(config.task, config.repeats, source, selection)
+        asked = config.task_alias or config.task  # with the tier, where --metadata names one
+        config.task_alias = name_in_table(asked, config.repeats, source, selection)
     return dataset
 
 
 def name_in_table(task: str, n: int, source: str, selection: dict[str, Any]) -> str:
     public = PUBLIC_NAME if source.endswith("_public") else ""
     return f"{task} ({public}release {selection['release']}, {selection['window']}, n={n})"
-
-
-def config_of_caller() -> Any:
-    """Return the configuration of the lm-eval task that is loading its docs, or None.
-
-    lm-eval (0.4.11 to 0.4.13) calls a loader from a method of the task and hands it no task, and a
-    task class of our own, the other way, would not be given `--metadata` by 0.4.11. So the caller's
-    `self` is looked up; where a later release calls from elsewhere, the table shows the bare name.
-    """
-    frame = inspect.currentframe()
-    for _ in range(3):
-        frame = frame.f_back if frame is not None else None
-        task = frame.f_locals.get("self") if frame is not None else None
-        config = getattr(task, "config", None)
-        if hasattr(config, "task_alias") and hasattr(config, "repeats"):
-            return config
-    return None

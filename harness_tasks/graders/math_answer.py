@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 
 from harness_tasks import extract
 from harness_tasks.graders import slow, words
@@ -54,7 +55,17 @@ def equivalent(answer: str, target: str) -> Grade:
     return Grade(Verdict.CORRECT if right else Verdict.INCORRECT, answer, reason)
 
 
-def decide(answer: str, target: str) -> tuple[bool, str | None]:
+def alike(answer: str, other: str) -> bool:
+    """Tell whether two answers are the same one, by the rules here without math-verify.
+
+    Many pairs are compared where k samples of one doc vote, and each has to be quick.
+    """
+    return decide(answer, other, last_resort=lambda one, two: False)[0]
+
+
+def decide(
+    answer: str, target: str, last_resort: Callable[[str, str], bool] = slow.equivalent
+) -> tuple[bool, str | None]:
     """Tell whether the answer is right, and why not where that needs saying.
 
     Raises:
@@ -88,9 +99,9 @@ def decide(answer: str, target: str) -> tuple[bool, str | None]:
             or not slow.worth_trying(answer, target)
         ):
             return False, f"not read as mathematics: {unreadable}"
-        return slow.equivalent(answer, target), "compared by math-verify"
+        return last_resort(answer, target), "compared by math-verify"
     if verdict is None:
-        return slow.equivalent(answer, target), "compared by math-verify"
+        return last_resort(answer, target), "compared by math-verify"
     if not verdict and words.is_prose(answer) and not words.is_prose(target):
         number = words.closing_number(answer)
         return number is not None and by_number(number, target), None
@@ -183,4 +194,4 @@ def by_number(number: str, target: str) -> bool:
         return False
 
 
-__all__ = ["clean", "decide", "equivalent", "grade"]
+__all__ = ["alike", "clean", "decide", "equivalent", "grade"]

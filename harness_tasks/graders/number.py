@@ -45,3 +45,10 @@ def grade_aime(answer_text: str, target: str) -> Grade:
         same = int(digits) == int(target)
         return Grade(Verdict.CORRECT if same else Verdict.INCORRECT, answer)
     return math_answer.equivalent(answer, str(int(target)))
+
+
+def alike_integers(answer: str, other: str) -> bool:
+    """Tell whether two answers to an AIME question are the same one: "025" is "25"."""
+    if answer.isdecimal() and other.isdecimal():
+        return answer.lstrip("0") == other.lstrip("0")
+    return math_answer.alike(answer, other)

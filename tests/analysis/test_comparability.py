@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from analysis.comparability import Difference, confounds, differences, sampling_of
+from analysis.comparability import confounds, differences
 from analysis.pairing import pair
 from analysis.reading.load import Choice, TaskRun, read_arm
+from analysis.rules import Difference
+from analysis.told import sampling_of
 from tests.analysis.runs import foreign_row, our_row, write_run
 from tests.conftest import SHARED, needs_shared
 
@@ -116,6 +118,7 @@ def test_a_system_prompt_is_a_difference_of_prompts(tmp_path: Path) -> None:
         "prompts",
         "quiz",
         'system_prompt: baseline null, candidate "Be brief."',
+        "system prompt",
     )
 
 
@@ -187,6 +190,7 @@ def test_another_edition_of_the_data_set_is_a_difference_of_docs(tmp_path: Path)
         "docs",
         "quiz",
         'sha256 of the data set\'s rows: baseline "abc", candidate "def"',
+        "data set",
     )
 
 

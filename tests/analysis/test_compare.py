@@ -207,6 +207,22 @@ def test_tasks_that_ask_the_same_questions_are_noticed(tmp_path: Path) -> None:
     assert "part and whole share 2 questions" in shared[0]
 
 
+def test_many_tasks_of_the_same_questions_are_one_notice(tmp_path: Path) -> None:
+    rows = [
+        foreign_row(i, 1.0, target="7", doc={"question": name, "problem_id": name})
+        for i, name in enumerate(["I-1", "I-2"])
+    ]
+    base, student = pair_of_runs(tmp_path, rows, rows, task="quiz_r1")
+    for tier in ("r2", "r3", "r6"):
+        for run_folder, model in ((base, "base-model"), (student, "student-model")):
+            write_run(run_folder, rows, task=f"quiz_{tier}", model=model)
+    (shared,) = (notice for notice in run((base, student)).notices if "share" in notice)
+    assert shared == (
+        "quiz_r1, quiz_r2, quiz_r3, quiz_r6 share 2 questions: the mean over tasks counts them "
+        "4 times"
+    )
+
+
 def test_holm_and_bh_are_taken_over_the_tasks(tmp_path: Path) -> None:
     base, student = pair_of_runs(tmp_path, rows([WRONG] * 8), rows([CORRECT] * 8), task="a")
     for task, n in (("b", 6), ("c", 1)):

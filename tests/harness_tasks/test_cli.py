@@ -17,11 +17,12 @@ from click.testing import CliRunner, Result
 
 from harness_tasks import catalogue, docs, manifest
 from harness_tasks import run as runner
-from harness_tasks.cli import main, stop
+from harness_tasks.cli import lacking, main, options_of, stop
 from harness_tasks.plan import (
     RunOptions,
     check_folder,
 )
+from harness_tasks.run_folder import Retry
 from tests.conftest import REPO, SHARED, needs_shared
 from tests.fakes import FakeUpstream
 from tests.harness_tasks.test_plan import measured, planned
@@ -112,18 +113,15 @@ def test_help_says_that_lm_evals_flags_pass_through() -> None:
         assert f"`{flag}" in (REPO / "docs" / "tasks.md").read_text(encoding="utf-8")
 
 
-def test_repeats_extend_each_task_of_a_group(tmp_path: Path) -> None:
+def test_repeats_reach_every_task_as_metadata_and_write_no_file() -> None:
     plan = planned(
-        RunOptions(run="base", repeats=4), tasks=["distill_math"], include_path=str(tmp_path)
+        RunOptions(run="base", repeats=4),
+        tasks=["distill_math"],
+        metadata={"other": 1},
     )
-    runner.write_overrides(plan, 4)
-    written = Path("runs/base/tasks")
-    assert {path.stem for path in written.iterdir()} == {
-        "distill_math500",
-        "distill_aime",
-        "distill_gsm8k",
-    }
-    assert plan.arguments.include_path == [str(written.resolve()), str(tmp_path)]
+    runner.write_overrides(plan)
+    assert plan.arguments.metadata == {"other": 1, "repeats": 4}
+    assert not Path("runs/base").exists()
 
 
 def test_lm_evals_flags_pass_through_in_order_around_ours() -> None:
@@ -343,8 +341,48 @@ def test_ctrl_c_and_sigterm_say_what_is_on_disk(number: int, tmp_path: Path) -> 
         process.send_signal(number)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert "interrupted: lm-eval writes samples when a run ends" in said
+    assert "interrupted: nothing was asked yet" in said
+    assert "the same command goes on from there" in said
     assert "Traceback" not in said
     record = manifest.read(Path("runs/base"))
     assert record is not None
     assert record["status"] == "interrupted"
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return what click hands to `run`."""
+    context = main.commands["run"].make_context("run", [])
+    return {**context.params, **options} | {"debug": None}
+
+
+def bare(**options: Any) -> tuple[RunOptions, tuple[str, ...]]:
+    params = given(**options)
+    params.pop("debug")
+    return options_of(params)
+
+
+def test_a_named_run_without_arguments_is_the_one_that_was_begun() -> None:
+    argv = ["distill-eval", "run", "--repeats", "4", "--tasks", "distill_demo", "--limit", "5"]
+    manifest.write(Path("runs/base"), manifest.started("base", argv, {}))
+    options, lm_eval_args = bare(run_name="base")
+    assert lm_eval_args == ("--tasks", "distill_demo", "--limit", "5")
+    assert (options.run, options.repeats, options.recorded) == ("base", 4, True)
+    again, _ = bare(run_name="base", truncated=True, max_tokens=9, repeats=8)
+    assert again.retry == Retry(truncated=True, max_tokens=9)
+    assert again.repeats == 8
+
+
+def test_without_a_name_and_arguments_there_is_nothing_to_do() -> None:
+    assert "no tasks given" in call("run").output
+    assert call("run", "--run", "base").output.startswith("there is no run 'base' in runs")
+
+
+def test_what_a_finished_run_lacks_is_said_with_the_next_step() -> None:
+    told = {"n_samples": 40, "n_errors": 2, "n_truncated": 3, "error": "HTTP 500"}
+    lines = list(lacking("toy", {**told, "sampling": {"max_tokens": 100}}))
+    assert "2 of 40 requests failed and are left out of the score (HTTP 500)" in lines[0]
+    assert "3 of 40 completions were cut off; the same command with --retry-t" in lines[1]
+    assert "--max-tokens 200" in lines[1]
+    (cut,) = lacking("toy", {**told, "n_errors": 0})
+    assert cut.endswith("completions were cut off")
+    assert list(lacking("toy", {"n_samples": 40, "n_errors": 0, "n_truncated": 0})) == []

@@ -36,6 +36,15 @@ def test_debug_shows_the_traceback_of_a_wrong_data_folder() -> None:
     assert "Traceback" in done.stderr
 
 
+def test_ctrl_c_with_a_message_is_one_line_and_exit_130() -> None:
+    code = (
+        "from harness_tasks.explained import end_in_one_line; end_in_one_line()\n"
+        "pressed = KeyboardInterrupt('interrupted'); pressed.explained = True; raise pressed"
+    )
+    done = ended_by(code)
+    assert (done.returncode, done.stderr) == (130, "distill-eval: interrupted\n")
+
+
 @pytest.mark.parametrize("error", ["ValueError('of another')", "KeyError('x')"])
 def test_errors_of_others_keep_their_traceback(error: str) -> None:
     done = ended_by(

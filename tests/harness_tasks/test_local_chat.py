@@ -354,6 +354,10 @@ def test_the_results_tell_what_was_sent() -> None:
         "base_seed": 1234,
         "system_prompt": None,
         "stream": False,
+        "completions": {
+            "toy": {"n_samples": 1, "n_errors": 0, "n_truncated": 0, "error": None},
+            "other": {"n_samples": 1, "n_errors": 0, "n_truncated": 1, "error": None},
+        },
     }
     json.dumps(info)
 

@@ -161,3 +161,84 @@ def test_a_damaged_manifest_is_refused_with_its_path(text: str, tmp_path: Path) 
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"manifest\.json: "):
         manifest.read(tmp_path)
+
+
+def add(record: manifest.Manifest, folder: Path, stamp: str, **config: Any) -> None:
+    """Write a results file with its samples file, and take them up."""
+    path = write_run(folder, [sample(0, "a")], **config)
+    for name in list(path.parent.iterdir()):
+        name.rename(folder / name.name.replace("2026-01-01", stamp))
+    path.parent.rmdir()
+    results = folder / path.name.replace("2026-01-01", stamp)
+    assert manifest.add_results(record, folder, results, {}) == ["distill_math500"]
+
+
+def told(n_errors: int = 0, n_truncated: int = 0) -> dict[str, Any]:
+    one = {"n_samples": 9, "n_errors": n_errors, "n_truncated": n_truncated, "error": None}
+    return {"distill_math500": one}
+
+
+def test_completions_are_counted_as_the_model_counted_them(tmp_path: Path) -> None:
+    record = finished(tmp_path, [sample(0, "a")], completions=told(2, 3))
+    task = record["tasks"]["distill_math500"]
+    assert (task["n_samples"], task["n_errors"], task["n_truncated"]) == (9, 2, 3)
+    assert task["samples"] == "samples_distill_math500_2026-01-01T00-00-00.jsonl"
+    assert (task["retried"], record["retried"]) == (None, None)
+
+
+def test_other_models_are_counted_by_their_samples(tmp_path: Path) -> None:
+    graded = [{"truncated": True}, {"truncated": False}]
+    rows = [
+        {**sample(0, "a"), "resps": [["x", "y"]], "samples": graded},
+        {**sample(1, "b"), "resps": [["x", "y"]]},
+        {**sample(1, "b"), "resps": [["x", "y"]], "filter": "another"},
+    ]
+    task = finished(tmp_path, rows)["tasks"]["distill_math500"]
+    assert (task["n_samples"], task["n_errors"], task["n_truncated"]) == (4, 0, 1)
+
+
+def test_what_was_asked_again_is_told_and_adds_up(tmp_path: Path) -> None:
+    record = manifest.started("base", [], {})
+    add(record, tmp_path, "2026-01-01", completions=told(3, 4))
+    add(record, tmp_path, "2026-01-02", completions=told(1, 4))
+    larger = {
+        "max_tokens": 200,
+        "was": {"distill_math500": 50},
+        "n_samples": {"distill_math500": 4},
+    }
+    add(record, tmp_path, "2026-01-03", completions=told(1, 1), retried=larger)
+    larger = {**larger, "max_tokens": 400, "n_samples": {"distill_math500": 4}}
+    add(record, tmp_path, "2026-01-04", completions=told(0, 0), retried=larger)
+    task = record["tasks"]["distill_math500"]["retried"]
+    assert task["errors"]["n_samples"] == 3
+    assert (task["truncated"]["max_tokens"], task["truncated"]["was"]) == (400, 50)
+    assert task["replaced"] == [
+        f"samples_distill_math500_2026-01-0{day}T00-00-00.jsonl" for day in (1, 2, 3)
+    ]
+    whole = record["retried"]
+    assert (whole["truncated"]["n_samples"], whole["truncated"]["tasks"]) == (
+        4,
+        ["distill_math500"],
+    )
+    assert whole["errors"]["n_samples"] == 3
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ((5, 5), "all 10 requests failed: HTTP 400"),
+        ((5, 4), None),
+        ((0, 0), None),
+    ],
+)
+def test_a_run_of_which_everything_failed_is_known(
+    errors: tuple[int, int], expected: str | None
+) -> None:
+    tasks = {
+        name: {"n_samples": 5, "n_errors": n, "error": "HTTP 400" if n else None}
+        for name, n in zip("ab", errors, strict=True)
+    }
+    assert manifest.all_failed({"tasks": tasks}, ["a", "b"]) == expected
+    assert manifest.measured({"tasks": tasks}) == {
+        name for name, entry in tasks.items() if entry["n_errors"] != 5
+    }

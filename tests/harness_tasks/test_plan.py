@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness_tasks import manifest
+from harness_tasks import catalogue, manifest
 from harness_tasks.plan import (
     Plan,
     RunOptions,
@@ -91,16 +92,38 @@ def test_flags_come_before_the_config_file_and_model_arguments_are_merged(tmp_pa
 
 def test_a_preset_becomes_an_argument_of_the_model() -> None:
     plan = planned(RunOptions(run="base", preset="qwq"))
-    assert plan.arguments.model_args == {"preset": "qwq", "run": "base"}
+    assert plan.arguments.model_args == {
+        "preset": "qwq",
+        "run": "base",
+        "store": "runs/base/completions.jsonl",
+    }
     assert plan.settings["model_args"] == {"preset": "qwq"}
+
+
+@pytest.mark.parametrize("model", ["hf", "vllm"])
+def test_a_preset_of_a_model_in_this_process_goes_into_its_gen_kwargs(model: str) -> None:
+    options = RunOptions(run="base", preset="qwq")
+    plan = planned(options, model=model, gen_kwargs={"top_k": 30})
+    assert plan.arguments.gen_kwargs == {"top_k": 30, "preset": "qwq"}
+    assert plan.settings["gen_kwargs"] == {"top_k": 30, "preset": "qwq"}
+    assert "preset" not in plan.arguments.model_args
 
 
 @pytest.mark.parametrize(
     ("preset", "flags", "message"),
     [
         ("qwqq", {}, "unknown preset 'qwqq' (did you mean qwq?); there are greedy, "),
-        ("qwq", {"model": "hf"}, "is a setting of local-chat, not of model 'hf'"),
+        (
+            "qwq",
+            {"model": "dummy"},
+            "is a setting of local-chat, hf and vllm, not of model 'dummy'",
+        ),
         ("qwq", {"model_args": {"preset": "greedy"}}, "contradicts preset=greedy"),
+        (
+            "qwq",
+            {"model": "hf", "gen_kwargs": {"preset": "greedy"}},
+            "contradicts preset=greedy in --gen_kwargs",
+        ),
     ],
 )
 def test_a_preset_that_cannot_hold_is_refused(
@@ -115,7 +138,35 @@ def test_no_tasks_is_a_mistake_with_a_next_step() -> None:
 
 def test_repeats_take_globs_of_our_names() -> None:
     plan = planned(RunOptions(run="base", repeats=2), tasks=["distill_aime2*,distill_demo"])
-    assert set(plan.override) == {"distill_aime24", "distill_aime25", "distill_demo"}
+    assert plan.arguments.metadata == {"repeats": 2}
+    assert plan.settings["repeats"] == 2
+
+
+def test_repeats_in_the_metadata_are_those_of_the_run() -> None:
+    assert planned(metadata={"repeats": 3}).settings["repeats"] == 3
+    assert planned(RunOptions(run="x", repeats=3), metadata={"repeats": "3"}).settings == (
+        planned(RunOptions(run="x", repeats=3)).settings
+    )
+    both = refusal(RunOptions(run="base", repeats=2), metadata={"repeats": 3})
+    assert "--repeats 2 contradicts repeats 3 in --metadata" in both
+
+
+def test_the_two_samples_of_the_thesis_preset_are_asked_unless_another_number_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logging.getLogger("harness_tasks").propagate = True
+    assert planned(RunOptions(run="a", preset="thesis")).arguments.metadata == {"repeats": 2}
+    assert "preset thesis asks 2 samples of each question" in caplog.text
+    assert planned(model_args={"preset": "thesis"}).settings["repeats"] == 2
+    assert planned(RunOptions(run="a", preset="thesis", repeats=1)).settings["repeats"] == 1
+    others = planned(RunOptions(run="a", preset="thesis"), tasks=["distill_demo", "gsm8k"])
+    assert others.settings["repeats"] is None
+    assert planned(RunOptions(run="a", preset="deepseek-r1")).settings["repeats"] is None
+
+
+@pytest.mark.parametrize("given", [0, -1, "many", True, 1.5, 1001])
+def test_repeats_that_cannot_be_are_refused(given: Any) -> None:
+    assert f"from 1 to 1000, got {given!r}" in refusal(metadata={"repeats": given})
 
 
 def test_repeats_are_refused_for_tasks_that_are_not_ours() -> None:
@@ -127,6 +178,15 @@ def test_repeats_and_the_users_own_override_are_refused_together(tmp_path: Path)
     (tmp_path / "mine.yaml").write_text("include: x.yaml\ntask: distill_demo\n")
     message = refusal(RunOptions(run="base", repeats=2), include_path=str(tmp_path))
     assert f"{tmp_path / 'mine.yaml'} overrides distill_demo" in message
+
+
+@pytest.mark.parametrize("name", ["distill_demo", "mine"])
+def test_a_task_of_the_user_that_is_built_on_ours_takes_repeats(tmp_path: Path, name: str) -> None:
+    path = catalogue.tasks()["distill_demo"].path
+    (tmp_path / "mine.yaml").write_text(f"include: {path}\ntask: {name}\nnum_fewshot: 0\n")
+    options = RunOptions(run="base", repeats=2)
+    plan = planned(options, tasks=[name], include_path=str(tmp_path))
+    assert plan.arguments.metadata == {"repeats": 2}
 
 
 def test_a_data_folder_is_checked_before_anything_starts(tmp_path: Path) -> None:
@@ -249,7 +309,9 @@ def test_a_task_that_is_done_is_refused() -> None:
 
 def test_a_run_that_measured_nothing_may_be_started_again_with_other_settings() -> None:
     measured(planned(limit=5.0), status="failed")
-    assert check_folder(planned()) is None
+    previous = check_folder(planned())
+    assert previous is not None
+    assert previous["tasks"] == {}
 
 
 def test_results_of_unknown_origin_are_not_mixed_with() -> None:

@@ -191,6 +191,8 @@ def test_the_copy_tells_the_new_figures_versions_and_origin(tmp_path: Path) -> N
     assert copied["versions"] == {"distill_demo": 1.0}
     assert copied["results"]["distill_demo"]["sample_len"] == len(demo_rows())
     assert copied["results"]["distill_demo"]["samples,none"] == 2 * len(demo_rows())
+    assert 0 < copied["results"]["distill_demo"]["maj@2,none"] < 1
+    assert 0 < copied["results"]["distill_demo"]["pass@2_stderr,none"] < 1
     assert copied["configs"]["distill_demo"]["repeats"] == 2
     assert copied["configs"]["distill_demo"]["process_results"].startswith("def math(")
     assert copied["regraded"]["from"] == [str(path.resolve())]

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_tasks.sampling import FIELDS, PRESETS, SamplingConfig, seed_for
+from harness_tasks.sampling import (
+    ANY,
+    FAMILIES,
+    FIELDS,
+    PRESETS,
+    SamplingConfig,
+    family_of,
+    k_within,
+    seed_for,
+)
 
 
 def test_presets_are_the_published_settings() -> None:
@@ -34,6 +43,71 @@ def test_presets_are_the_published_settings() -> None:
         "thesis": {"temperature": 0.5, "max_tokens": 8192},
         "teacher": {"temperature": 0.2, "max_tokens": 8192},
     }
+
+
+def test_a_task_may_have_a_limit_of_its_own_under_a_preset() -> None:
+    limits = {
+        (name, task): preset.for_task(task).max_tokens
+        for name, preset in PRESETS.items()
+        for task in (
+            "distill_aime24",
+            "distill_aime25",
+            "distill_aime_2022_2024",
+            "distill_math500",
+        )
+    }
+    own = {key: limit for key, limit in limits.items() if limit != PRESETS[key[0]].max_tokens}
+    assert set(own.values()) == {38_912}
+    assert {key[0] for key in own} == {"qwen3-thinking"}
+    assert {key[1] for key in own} == {
+        "distill_aime24",
+        "distill_aime25",
+        "distill_aime_2022_2024",
+    }
+    preset = PRESETS["qwen3-thinking"]
+    assert preset.for_task("x").to_request() == preset.to_request()
+
+
+def test_the_published_numbers_of_samples() -> None:
+    assert {name: dict(preset.k) for name, preset in PRESETS.items()} == {
+        "greedy": {ANY: 1},
+        "deepseek-r1": {"AIME": 64},
+        "qwen3-thinking": {"AIME": 64, "GPQA": 10},
+        "qwen3-instruct": {},
+        "qwq": {"AIME": 64, "LiveCodeBench": 8, "IFEval": 1},
+        "thesis": {ANY: 2},
+        "teacher": {ANY: 1},
+    }
+    assert PRESETS["qwq"].k_of("distill_lcb_v5") == 8
+    assert PRESETS["qwq"].k_of("distill_math500") is None
+    assert PRESETS["thesis"].k_of("distill_aime24") == 2
+    assert [k_within(name) for name in ("thesis", "deepseek-r1", None, "no such")] == [2, 1, 1, 1]
+    assert PRESETS["teacher"].timeout_s == 360
+
+
+@pytest.mark.parametrize(
+    ("task", "family"),
+    [
+        ("distill_aime25", "AIME"),
+        ("aime24", "AIME"),
+        ("distill_aime24_r3", "AIME"),
+        ("distill_lcb_v6_public", "LiveCodeBench"),
+        ("livecodebench", "LiveCodeBench"),
+        ("leaderboard_gpqa_diamond", "GPQA"),
+        ("distill_ifeval", "IFEval"),
+        ("distill_math500", ANY),
+        ("reclaimed", ANY),
+        ("", ANY),
+    ],
+)
+def test_the_family_is_told_by_the_name(task: str, family: str) -> None:
+    assert family_of(task) == family
+
+
+def test_what_a_preset_says_by_task_is_of_a_family_that_exists() -> None:
+    for preset in PRESETS.values():
+        assert {*preset.task_max_tokens, *preset.k} <= {ANY, *FAMILIES.values()}
+        assert preset.source
 
 
 def test_every_field_has_a_range() -> None:

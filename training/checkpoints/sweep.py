@@ -27,6 +27,7 @@ from typing import Any
 import harness_tasks
 from harness_tasks import manifest
 from harness_tasks.progress import bar
+from harness_tasks.sampling import k_within
 from training.checkpoints import processes, scores, split
 from training.checkpoints.processes import Program, ProgramFailed
 from training.checkpoints.scores import DEV, HELD_OUT, Row
@@ -301,7 +302,7 @@ def evaluate(work: Sweep, arm: Arm, folder: Path, part: str, place: str) -> None
         shutil.rmtree(folder, ignore_errors=True)
         up, model = work.floor.serve(arm.name)
         n_docs = sum(len(one.dev if part == DEV else one.held_out) for one in work.splits)
-        n_asked = n_docs * (work.settings.repeats or 1)
+        n_asked = n_docs * (work.settings.repeats or k_within(work.settings.preset))
         words = part.replace("_", "-")
         work.say(f"{folder.name} ({place}): {n_asked} completions of the {words} part")
         ask(work, up, model, folder, part, n_asked)

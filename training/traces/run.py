@@ -34,6 +34,8 @@ from training.traces.settings import Asked, TracesSettings
 from training.traces.student import failed_by, text_key
 from training.traces.verify import graded_trace
 
+log = logging.getLogger(__name__)
+
 COMPLETIONS = "completions.jsonl"
 
 
@@ -56,7 +58,7 @@ def make_traces(
     """Ask for all samples of all questions that are not barred, and grade them.
 
     Raises:
-        ValueError: the store is in use or damaged. KeyboardInterrupt: Ctrl-C or SIGTERM; all
+        ValueError: the store is in use. KeyboardInterrupt: Ctrl-C or SIGTERM; all
             replies so far are in the store.
     """
     # They log every request at INFO.
@@ -64,6 +66,8 @@ def make_traces(
         logging.getLogger(name).setLevel(logging.WARNING)
     path = out / COMPLETIONS
     with Store(path) as store:
+        if store.damage:
+            log.warning("%s", store.damage)
         run = Run(chosen, questions, store, dict(barred))
         try:
             asyncio.run(run.whole())

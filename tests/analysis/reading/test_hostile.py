@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.cli import cli
-from analysis.comparability import KINDS
 from analysis.compare import Options, compare
 from analysis.reading.load import Choice, read_arm
 from analysis.reading.logs import Logs
+from analysis.rules import KINDS
 from proxy.exchange import to_line
 from tests.analysis.runs import Row, exchange, foreign_row, our_row, pair_of_runs, write_run
 

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.compare import Comparison
 from analysis.estimate import Estimate
-from analysis.reading.question import read_question
+from analysis.reading.question import VERDICTS, read_question
 from tests.analysis.comparisons import cells, compared, graded, table_of
 from tests.analysis.runs import foreign_row, our_row
 
@@ -69,6 +69,33 @@ def test_the_majority_counts_ties_and_empty_answers_by_the_rule(tmp_path: Path) 
     comparison = compared(tmp_path, base, cand)
     assert value(comparison, "maj@4", "baseline") == pytest.approx(1.5 / 3)
     assert value(comparison, "maj@4", "candidate") == pytest.approx(0.5)
+
+
+def test_answers_that_the_grader_took_for_one_vote_together(tmp_path: Path) -> None:
+    row = answered(0, ["7", "1/2", "0.5", "\\frac12", None], "7")
+    cast = [0, 1, 1, 1, None]
+    for record, vote in zip(row["samples"], cast, strict=True):
+        record |= {} if vote is None else {"vote": vote}
+    as_text = answered(0, ["7", "1/2", "0.5", "\\frac12", None], "7")
+    comparison = compared(tmp_path, [row], [as_text])
+    assert value(comparison, "maj@5", "baseline") == 0.0
+    assert value(comparison, "maj@5", "candidate") == pytest.approx(1 / 4)  # four of one vote each
+
+
+def test_programs_have_no_majority(tmp_path: Path) -> None:
+    row = answered(0, ["def f(): ...", "def f(): ..."], "def f(): ...")
+    for record in row["samples"]:
+        record["details"] = {"base": True, "plus": True}
+    table = table_of("repeats", compared(tmp_path, [row], [row]))
+    assert "pass@2" in table.column("measure")
+    assert not any(str(one).startswith("maj") for one in table.column("measure"))
+
+
+def test_a_vote_that_is_none_is_no_record_of_ours() -> None:
+    row = answered(0, ["7", "8"], "7")
+    row["samples"][0]["vote"] = "first"
+    with pytest.raises(ValueError, match="vote must be a count"):
+        read_question(row, VERDICTS, 1)
 
 
 def test_without_answers_there_is_no_majority_and_a_note_says_so(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness_tasks.chat import client as chat_client
 from harness_tasks.chat import endpoint as chat_endpoint
+from harness_tasks.chat import reading as chat_reading
 from harness_tasks.chat.client import ChatClient
 from harness_tasks.chat.endpoint import Endpoint, Transport, chosen_model, look_at, retry_after
 from harness_tasks.chat.reply import EventStream, Reply, ReplyBuilder, UpstreamError, shown
@@ -156,7 +156,10 @@ def test_a_server_that_is_none_is_told_in_one_line(models: Script, message: str)
 
 
 def test_a_server_that_loads_its_model_is_waited_for() -> None:
-    answers = [fault(503, "Loading model"), lambda _: reply_json({"data": [{"id": "m"}]})]
+    answers: list[Script] = [
+        fault(503, "Loading model"),
+        lambda _: reply_json({"data": [{"id": "m"}]}),
+    ]
     with FakeUpstream(models=lambda request: answers.pop(0)(request)) as server:
         assert look_at(transport_of(server.url)).names == ["m"]
 
@@ -363,7 +366,7 @@ def test_a_server_that_rejects_stream_options_is_asked_without_them() -> None:
 
 
 def test_a_reply_above_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_client, "MAX_REPLY_BYTES", 10_000)
+    monkeypatch.setattr(chat_reading, "MAX_REPLY_BYTES", 10_000)
     for streamed in (True, False):
         with (
             FakeUpstream(chat("x" * 20_000)) as server,

@@ -15,7 +15,7 @@ from harness_tasks.chat.settings import (
     request_fields,
     request_id_of,
 )
-from harness_tasks.sampling import PRESETS
+from harness_tasks.sampling import FIELDS, PRESETS, WHOLE
 from tests.conftest import REPO
 
 URL = {"base_url": "http://127.0.0.1:1"}
@@ -177,6 +177,33 @@ def test_several_completions_in_one_request_are_refused() -> None:
 def test_a_request_id_fits_a_header() -> None:
     assert request_id_of("base", "distill_math500", 3, 0) == "base/distill_math500/3/0"
     assert request_id_of("base", "a/b ü\n", 3, 0) == "base/a%2Fb%20%C3%BC%0A/3/0"
+
+
+def test_the_limit_of_a_task_under_a_preset_loses_to_task_and_user() -> None:
+    def limit(generation_kwargs: dict[str, Any], **model_args: Any) -> Any:
+        settings = read_settings({**URL, "preset": "qwen3-thinking", **model_args})
+        return request_fields(settings, generation_kwargs, "distill_aime24").sampling["max_tokens"]
+
+    assert limit({}) == 38_912
+    assert limit({"max_gen_toks": 1000}) == 1000
+    assert limit({"max_gen_toks": 1000}, max_tokens=2000) == 2000
+    settings = read_settings({**URL, "preset": "qwen3-thinking"})
+    assert request_fields(settings, {}, "distill_aime24").limit_is_default
+    assert request_fields(settings, {}, "distill_math500").sampling["max_tokens"] == 32_768
+
+
+def test_every_field_of_a_preset_can_be_replaced_alone() -> None:
+    new = {name: 1 if name in WHOLE else 0.25 for name in FIELDS}
+    for preset, published in PRESETS.items():
+        for name, value in new.items():
+            told = fields_of({"preset": preset, name: value}, {})
+            assert told == {**published.to_request(), name: value}
+
+
+def test_a_preset_may_limit_the_time_of_a_request() -> None:
+    assert read_settings({**URL, "preset": "teacher"}).timeout_s == 360
+    assert read_settings({**URL, "preset": "teacher", "timeout_s": 5}).timeout_s == 5
+    assert read_settings({**URL, "preset": "thesis"}).timeout_s == Settings.timeout_s
 
 
 def test_every_model_arg_is_documented_with_its_default() -> None:

@@ -116,6 +116,18 @@ def test_the_table_names_release_window_and_n(official: Path, tmp_path: Path) ->
     assert row["doc"]["id"] == "1873_A"
 
 
+def test_six_samples_have_the_published_pass_at_5(official: Path) -> None:
+    day = {"lcb_start": "2023-08-21", "lcb_end": "2023-08-21"}
+    lm = Scripted(lambda _, n: SWAPS if n == 1 else "no code")
+    tasks = manager(data_dir=str(official), repeats=6, **day)
+    scores = evaluate(lm, "distill_lcb_v5", tasks, limit=1)["results"]["distill_lcb_v5"]
+    assert scores["alias"].endswith("n=6)")
+    assert scores["pass@5,none"] == pytest.approx(5 / 6)
+    assert scores["pass@6,none"] == 1.0
+    assert scores["avg@6,none"] == scores["pass_at_1,none"] == pytest.approx(1 / 6)
+    assert "maj@6,none" not in scores
+
+
 @pytest.mark.usefixtures("shared_data")
 def test_public_tests_are_loudly_named_and_no_pass_at_1(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("harness_tasks").propagate = True

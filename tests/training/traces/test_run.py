@@ -297,14 +297,20 @@ def test_a_full_disk_names_the_file_and_leaves_no_half_line(
     assert path.read_bytes() == written
 
 
-def test_a_store_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
+def test_a_store_that_is_damaged_inside_is_set_aside_and_its_good_rows_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with FakeUpstream(teacher()) as server:
         make(server.url, tmp_path)
+        n_asked = len(server.requests)
         path = tmp_path / "out" / "completions.jsonl"
         path.write_bytes(b"{nonsense\n" + path.read_bytes())
         done = make(server.url, tmp_path)
-    assert done.exit_code == 2
-    assert "completions.jsonl:1" in done.output
+        assert len(server.requests) == n_asked
+    assert done.exit_code == 0, done.output
+    (aside,) = path.parent.glob("completions.jsonl.damaged-*")
+    assert aside.read_bytes().startswith(b"{nonsense\n")
+    assert str(aside) in caplog.text
 
 
 def test_a_refused_key_ends_the_run_with_one_line(tmp_path: Path) -> None:

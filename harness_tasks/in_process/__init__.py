@@ -1,0 +1,1 @@
+"""Models that lm-eval runs in this process, `hf` and `vllm`, on the tasks of this suite."""
