@@ -57,6 +57,7 @@ proof: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/math_grader.py
+	$(BIN)/python benchmarks/client.py
 	$(BIN)/python benchmarks/analysis.py
 
 bench-proxy: $(STAMP)
