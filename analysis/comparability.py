@@ -193,7 +193,10 @@ def sampling_differences(baseline: Told, candidate: Told, *, unmet: bool = False
     first, second = told.sampling_of(baseline), told.sampling_of(candidate)
     if first is None or second is None:
         return
-    for name in sorted(first.keys() | second.keys()):
+    names = first.keys() | second.keys()
+    if told.all_sampling_of(baseline) != told.all_sampling_of(candidate):
+        names = first.keys() & second.keys()  # what rows alone do not tell may have been sent
+    for name in sorted(names):
         values = first.get(name, NOT_SENT), second.get(name, NOT_SENT)
         if values[0] != values[1] and not (name == TOKEN_LIMIT and unmet):
             yield "sampling", both(name, *values)
@@ -310,8 +313,10 @@ def explanations(baseline: Told, candidate: Told) -> Found:
 
 def unknown_sampling(baseline: Told, candidate: Told) -> list[str]:
     """Say where the sampling could not be compared, since a file that tells it is missing."""
-    arms = (("baseline", baseline), ("candidate", candidate))
-    silent = [name for name, task in arms if told.sampling_of(task) is None]
-    if not silent:
-        return []
-    return [f"sampling of {' and '.join(silent)} unknown (no results*.json beside the samples)"]
+    arms = {"baseline": baseline, "candidate": candidate}
+    silent = [name for name, task in arms.items() if told.sampling_of(task) is None]
+    part = [name for name, task in arms.items() if not told.all_sampling_of(task)]
+    where = "(no results*.json, nothing in a manifest)"
+    if silent:
+        return [f"sampling of {' and '.join(silent)} unknown {where}"]
+    return [f"sampling of {part[0]} known in part only {where}"] if len(part) == 1 else []

@@ -66,6 +66,11 @@ def entry_of(run: Told) -> dict[str, Any]:
     return mapping(mapping(run.file.manifest.get("tasks")).get(run.file.task))
 
 
+def asking_of(run: Told, name: str) -> Any:
+    """Return what the manifest says that the task is asked with, finished or not; None for none."""
+    return mapping(mapping(run.file.manifest.get("asking")).get(name)).get(run.file.task)
+
+
 def dataset_of(run: Told) -> dict[str, Any]:
     """Return what the manifest says of the task's data set."""
     return mapping(entry_of(run).get("dataset"))
@@ -93,6 +98,12 @@ def n_docs_of(run: Told) -> int | None:
     told = entry_of(run).get("n_docs")
     if told is None:
         told = mapping(of_results(run, "n-samples")).get("effective")
+    return told if isinstance(told, int) else None
+
+
+def n_completions_of(run: Told) -> int | None:
+    """Return how many completions were asked for, finished or not, None where no file tells."""
+    told = entry_of(run).get("n_samples", asking_of(run, "n_requests"))
     return told if isinstance(told, int) else None
 
 
@@ -153,14 +164,23 @@ def sampling_of(run: Told) -> dict[str, Any] | None:
     recorded = recorded_sampling(run)
     if recorded:
         return normalised({k: v for k, v in recorded.items() if k not in NOT_SAMPLING})
+    known = told_sampling(run)
+    return known if known or run.file.results else None
+
+
+def all_sampling_of(run: Told) -> bool:
+    """Tell whether a field that `sampling_of` lacks was not sent: rows alone do not tell it."""
+    return bool(recorded_sampling(run) or run.file.results)
+
+
+def told_sampling(run: Told) -> dict[str, Any]:
+    """Return the sampling that the rows of a run and its arguments tell, which may not be all."""
     known: dict[str, Any] = {}
     for text in run.gen_kwargs:
         known.update(json.loads(text))
     given = run.file.config.get("gen_kwargs") or settings_of(run).get("gen_kwargs")
     known.update(arguments(given))
     known.update({k: v for k, v in model_args_of(run).items() if plain(k) in SAMPLING_FIELDS})
-    if not (run.file.results or run.gen_kwargs or known):
-        return None
     return normalised({k: v for k, v in known.items() if plain(k) in SAMPLING_FIELDS})
 
 
@@ -181,6 +201,7 @@ def recorded_sampling(run: Told) -> dict[str, Any]:
     told = (
         mapping(config.get("sampling_by_task")).get(run.file.task),
         entry_of(run).get("sampling"),
+        asking_of(run, "sampling"),
         config.get("sampling"),
         manifest.get("sampling"),
     )

@@ -23,6 +23,7 @@ import click
 from harness_tasks import catalogue, docs, isolation_check, manifest
 from harness_tasks.doctor.command import doctor
 from harness_tasks.presets_command import presets
+from harness_tasks.run_folder import LOCAL_CHAT
 from harness_tasks.runs import runs
 from harness_tasks.text_table import aligned
 
@@ -280,7 +281,8 @@ def closing_message(plan: Plan, record: dict[str, Any]) -> str:
     lines = [*plan.notes, f"run {plan.name} finished: {where}"]
     lines += [f"  {plan.folder / name}" for name in record["results"]]
     lines.append("  and beside each, its samples: samples_TASK_TIME.jsonl")
-    lines += [line for task, told in record["tasks"].items() for line in lacking(task, told)]
+    kept = plan.settings.get("model") == LOCAL_CHAT  # other models keep no completions as they come
+    lines += [line for task, told in record["tasks"].items() for line in lacking(task, told, kept)]
     lines.append(
         "next: run the other model under another --run NAME, then: "
         f"distill-report compare {plan.folder} {plan.folder.parent}/NAME"
@@ -288,8 +290,11 @@ def closing_message(plan: Plan, record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def lacking(task: str, told: dict[str, Any]) -> Iterator[str]:
-    """Say how many of a task's completions failed or were cut off, and how to ask them again."""
+def lacking(task: str, told: dict[str, Any], kept: bool = True) -> Iterator[str]:
+    """Say how many of a task's completions failed or were cut off, and how to ask them again.
+
+    Where they are not kept one by one, a run of another name asks all of them.
+    """
     n_samples = told.get("n_samples")
     if told.get("n_errors"):
         yield (
@@ -298,6 +303,12 @@ def lacking(task: str, told: dict[str, Any]) -> Iterator[str]:
         )
     limit = (told.get("sampling") or {}).get("max_tokens")
     if told.get("n_truncated"):
-        larger = f" --retry-truncated --max-tokens {2 * limit}" if limit else ""
-        again = f"; the same command with{larger} asks these again" if larger else ""
+        again = ""
+        if limit and kept:
+            again = (
+                f"; the same command with --retry-truncated --max-tokens {2 * limit} asks these "
+                "again, where the server's context has room for so many"
+            )
+        elif limit:
+            again = f"; --gen_kwargs max_gen_toks={2 * limit} under another --run leaves more room"
         yield f"  {task}: {told['n_truncated']} of {n_samples} completions were cut off{again}"

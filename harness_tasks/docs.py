@@ -21,7 +21,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from harness_tasks import demo_docs, isolation_check, k_samples, math_docs, tiers
+from harness_tasks import (
+    demo_docs,
+    isolation_check,
+    k_samples,
+    math_docs,
+    question_numbers,
+    tiers,
+)
 from harness_tasks.coding import evalplus_docs, lcb_docs
 from harness_tasks.explained import explained
 from harness_tasks.ifeval import docs as ifeval_docs
@@ -81,7 +88,8 @@ def load(
         isolation_check.require([source] if runs_code(source) else [])
         if metadata.get("tier") is not None:
             tiers.ask_in_tier(metadata["tier"])
-        k_samples.ask_repeatedly(metadata)
+        question_numbers.keep_numbers()
+        k_samples.ask_repeatedly(metadata)  # the last: it looks at who builds the requests
         rows = take(source, folder, accept_sha256, metadata)
     except ValueError as wrong:
         raise explained(wrong) from wrong.__cause__

@@ -37,6 +37,7 @@ from harness_tasks.chat.settings import (
 from harness_tasks.chat.store import Store
 from harness_tasks.completion import Completion
 from harness_tasks.explained import end_in_one_line, explained
+from harness_tasks.question_numbers import number_of
 from harness_tasks.reasoning import ORPHAN_CLOSE, split
 from harness_tasks.sampling import seed_for
 
@@ -275,7 +276,7 @@ class LocalChat(LM):  # type: ignore[misc]
             context, generation_kwargs, *media = request.args
             if media:
                 raise ValueError(f"local-chat sends text only, and {request.task_name} has media")
-            task, doc_id = str(request.task_name), request.doc_id
+            task, doc_id = str(request.task_name), number_of(request)
             sample_index = seen[task, doc_id]
             seen[task, doc_id] += 1
             key = f"{task} {sorted(generation_kwargs.items(), key=str)}"

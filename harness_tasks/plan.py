@@ -366,12 +366,7 @@ def check_data(
     Raises:
         ValueError: as `docs.load_rows`, or two folders are named.
     """
-    named = metadata.get("data_dir")
-    if None not in (named, data_dir) and named != data_dir:
-        raise ValueError(
-            f"--data-dir {data_dir} contradicts data_dir {named} in --metadata; leave one"
-        )
-    folder = named or data_dir or os.environ.get(docs.DATA_ENV) or None
+    folder = folder_of_data(data_dir, metadata)
     if folder is None:
         return {}
     known = catalogue.tasks()
@@ -381,6 +376,20 @@ def check_data(
         for source in {known[name].source for name in ours} - {None}
     }
     return {name: sizes[known[name].source] for name in ours}
+
+
+def folder_of_data(data_dir: str | None, metadata: Mapping[str, Any]) -> str | None:
+    """Return the folder that questions are taken from, None where the hub is asked.
+
+    Raises:
+        ValueError: two folders are named.
+    """
+    named = metadata.get("data_dir")
+    if None not in (named, data_dir) and named != data_dir:
+        raise ValueError(
+            f"--data-dir {data_dir} contradicts data_dir {named} in --metadata; leave one"
+        )
+    return named or data_dir or os.environ.get(docs.DATA_ENV) or None
 
 
 def check_limit(limit: Any) -> None:

@@ -181,6 +181,11 @@ def parsed(cli: Any, argv: Sequence[str]) -> Namespace:
         raise ValueError(
             f"{complaint}; `distill-eval run --help` lists our flags, `lm_eval run --help` the rest"
         ) from ended
+    except ValueError as no_json:
+        raise ValueError(
+            f"{manifest.redacted(docs.one_line(no_json))} Where one argument is a JSON object, all "
+            'of them are one: \'{"base_url": "http://...", "extra_body": {...}}\''
+        ) from no_json
     sys.stderr.write(said.getvalue())
     return arguments
 
@@ -315,18 +320,20 @@ def missing_tasks(plan: Plan) -> list[str]:
 
 
 def drop_remarks(folder: Path) -> None:
-    """Keep two warnings of lm-eval from the user that this command itself brings about.
+    """Keep warnings of lm-eval from the user that are not meant for this command.
 
-    One says that the YAML for `--tiers` overrides the task that it extends, the other explains
-    `--metadata` to writers of tasks. A task that the user overrides is still named.
+    One says that the YAML for `--tiers` overrides the task that it extends, one explains
+    `--metadata` to writers of tasks, and one wants a chat template applied to a model without
+    `pretrained` weights, which its server does. A task that the user overrides is still named.
     """
 
     def wanted(record: logging.LogRecord) -> bool:
         said = record.getMessage()
         ours = "overrides existing task" in said and str((folder / "tasks").resolve()) in said
-        return not ours and "Custom kwargs can be passed" not in said
+        remarks = ("Custom kwargs can be passed", "pretrained=None appears to be an instruct")
+        return not ours and not any(remark in said for remark in remarks)
 
-    for name in ("lm_eval.tasks._index", "lm_eval.api.task"):
+    for name in ("lm_eval.tasks._index", "lm_eval.api.task", "lm_eval.evaluator"):
         logging.getLogger(name).addFilter(wanted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import importlib
 import json
@@ -22,7 +23,6 @@ from docs.generate.pages import names, renewed
 from docs.generate.schemas import check, fields_of, words
 from harness_tasks import catalogue
 from harness_tasks.doctor.checks import CHECKS
-from harness_tasks.sampling import PRESETS
 from tests.conftest import REPO, SHARED, needs_shared
 from tests.harness_tasks.coding import test_evalplus_published as evalplus
 from tests.harness_tasks.ifeval import test_published as ifeval
@@ -38,6 +38,7 @@ TYPED_FROM = (
 )  # fmt: skip
 # Checks of the doctor that find nothing that a reader could have seen as a symptom.
 NO_SYMPTOM = {"versions", "retries"}
+ROOMS = ("harness_tasks", "proxy", "training", "analysis", "docs", "tests", "demo")
 WORD = re.compile(r"\w+").findall
 # The pages by hand that tell the options of each program.
 OPTIONS_OF = {
@@ -60,6 +61,17 @@ OF_LM_EVAL = {
     "--gen_kwargs", "--include_path", "--samples", "--apply_chat_template", "--config", "--seed",
     "--confirm_run_unsafe_code", "--use_cache", "--system_instruction", "--batch_size",
 }  # fmt: skip
+# Flags of other programs: inference servers, containers, accelerate, the tests' recorded server.
+OF_OTHERS = {
+    "--alias", "--parallel", "--reasoning", "--embeddings", "--lora", "--host", "--port", "--help",
+    "--max-model-len", "--served-model-name", "--reasoning-parser", "--chat-template",
+    "--enable-lora", "--lora-modules", "--max-lora-rank", "--generation-config",
+    "--override-generation-config", "--max-num-batched-tokens", "--enforce-eager", "--end_date",
+    "--cap-add", "--security-opt", "--config_file", "--multi_gpu", "--num_processes",
+    "--completions", "--chunk-chars", "--delay-ms", "--form", "--fill", "--listen", "--dtype",
+    "--device", "--cache_requests", "--predict_only",
+}  # fmt: skip
+VALUE = re.compile(r"true|false|null|-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def test_the_blocks_that_are_read_from_the_code_are_current() -> None:
@@ -140,8 +152,43 @@ def test_every_setting_is_on_its_page(page: str) -> None:
     assert sorted(fields - set(told)) == []
 
 
-def test_every_preset_is_told() -> None:
-    assert [name for name in PRESETS if f"| `{name}` |" not in PAGES["running.md"]] == []
+@pytest.mark.parametrize("page", SETTINGS)
+def test_the_default_that_a_page_tells_is_that_of_the_code(page: str) -> None:
+    """Numbers and yes or no; a default in words is the reader's to judge."""
+    module, _, name = SETTINGS[page].rpartition(".")
+    defaults: dict[str, list[Any]] = {}
+    for kind in classes_in(getattr(importlib.import_module(module), name)):
+        for field in dataclasses.fields(kind):
+            defaults.setdefault(field.name, []).append(field.default)
+    rows = re.findall(r"^\| `(\w+)` \| `?([\w.-]+)`?(?: \*ours\*)? \|", PAGES[page], re.MULTILINE)
+    told = [(field, json.loads(cell)) for field, cell in rows if VALUE.fullmatch(cell)]
+    assert len(told) > 5
+    assert [(f, value) for f, value in told if f in defaults and value not in defaults[f]] == []
+
+
+def test_the_doctors_page_tells_every_check_in_its_order() -> None:
+    table = PAGES["doctor.md"].partition("## What is checked")[2]
+    told = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert told == [check.name for check in CHECKS]
+
+
+@pytest.mark.parametrize("name", [*PAGES, "../README.md"])
+def test_no_page_tells_a_flag_or_a_task_that_is_not_there(name: str) -> None:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    ours = {flag for _, command in EVERY for option in command.params for flag in
+            (*option.opts, *option.secondary_opts)}  # fmt: skip
+    flags = set(re.findall(r"(?<![\w#-])(--[a-z][\w-]*)", text))
+    assert sorted(flags - ours - OF_LM_EVAL - OF_OTHERS) == []
+    tasks = set(re.findall(r"\bdistill_(?!proxy_)[a-z]\w*", text))
+    assert sorted(tasks - task_names()) == []
+
+
+@functools.cache
+def task_names() -> set[str]:
+    """Return the tasks, the tiers of each, and the one that adding_a_task.md adds."""
+    tasks = catalogue.tasks()
+    tiers = {f"{task}_r{tier}" for task in tasks for tier in range(1, 7)}
+    return {*tasks, *tiers, "distill_capitals"}
 
 
 def test_every_variable_of_the_environment_is_told() -> None:
@@ -179,13 +226,17 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def typed(text: str) -> list[list[str]]:
-    """Return the commands of ours that stand on a line of their own, as a shell splits them."""
+    """Return the commands of a page, on a line or in a sentence, as a shell splits them.
+
+    In a sentence those of lm_eval are left out: it may have been cut short there.
+    """
     lines = re.findall(
         r"^(?: {4}|)(?:\$ )?((?:distill-[a-z]+|lm_eval) [^\n]*)$",
         re.sub(r"\\\n\s*", " ", code_of(text)),
         re.MULTILINE,
     )
-    return [shlex.split(line.removesuffix("&"), comments=True) for line in lines]
+    within = re.findall(r"(?<!`)`((?:distill-[a-z]+) [a-z][^`\n]*)`", text)
+    return [shlex.split(line.removesuffix("&"), comments=True) for line in [*lines, *within]]
 
 
 def code_of(text: str) -> str:
@@ -208,6 +259,17 @@ def test_every_command_of_a_page_can_be_typed(name: str) -> None:
                 assert rest[0].startswith("-"), f"{name}: {program} {rest[0]} is no command"
             flags -= {flag for option in command.params for flag in option.opts} | {"--help"}
         assert flags <= of_lm_eval, f"{name}: {program} {shlex.join(rest)}"
+
+
+def test_the_guide_for_those_who_change_the_code_is_short_and_names_files_that_exist() -> None:
+    lines = (REPO / "AGENTS.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 60
+    assert max(map(len, lines)) <= 140
+    names = set(re.findall(r"`([\w/]+\.(?:py|pth|jsonl))`", "\n".join(lines)))
+    files = [
+        str(path.relative_to(REPO)) for package in ROOMS for path in (REPO / package).rglob("*")
+    ]
+    assert sorted(n for n in names if not any(f"/{file}".endswith(f"/{n}") for file in files)) == []
 
 
 def test_every_make_target_of_the_pages_exists() -> None:

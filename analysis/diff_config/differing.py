@@ -115,6 +115,9 @@ def counted_differences(baseline: Told, candidate: Told) -> Found:
     chosen = [told.settings_of(run).get("samples") or "all" for run in arms]
     if chosen[0] != chosen[1] and all(told.settings_of(run) for run in arms):
         yield "questions", both("questions chosen by --samples", *chosen)
+    asked = [told.n_completions_of(run) for run in arms]
+    if None in counts and None not in asked and asked[0] != asked[1]:
+        yield "questions", both("completions asked for", *asked)
     repeats = [told.repeats_of(run) for run in arms]
     if None not in repeats and repeats[0] != repeats[1]:
         yield "samples per question", both("completions of a question", *repeats)
@@ -167,8 +170,7 @@ def unknown_of(baseline: Told, candidate: Told) -> Iterator[str]:
             yield "whether the prompts are the same (the questions are not)"
     if None in [told.version_of(run) for run in arms]:
         yield "whether the task's version is the same"
-    if None in [told.sampling_of(run) for run in arms]:
-        yield "whether the sampling is the same (no results*.json, nothing in a manifest)"
+    yield from comparability.unknown_sampling(baseline, candidate)
 
 
 def around(baseline: Source, candidate: Source) -> Found:

@@ -127,8 +127,9 @@ def of_results(paths: Sequence[Path], manifest: dict[str, Any]) -> dict[str, Tol
 
 
 def of_manifest(path: Path, manifest: dict[str, Any]) -> dict[str, Told]:
-    """Return the tasks that a manifest records."""
-    tasks = mapping(manifest.get("tasks"))
+    """Return the tasks that a manifest records, those that are being asked with them."""
+    asking = mapping(mapping(manifest.get("asking")).get("sampling"))
+    tasks = {**asking, **mapping(manifest.get("tasks"))}
     return {task: Recorded(SamplesFile(path, task, "", {}, manifest)) for task in tasks}
 
 

@@ -75,8 +75,8 @@ def scores(series: Series) -> Table:
             ),
             rows,
             foot=(
-                f"mean: {estimators.T_INTERVAL}; sd over runs, n - 1. n: questions of the first "
-                "run. Holm over the tasks."
+                f"mean: {estimators.T_INTERVAL}; sd over runs, n - 1. n: graded completions "
+                "of the first run. Holm over the tasks."
             ),
             notes=notes_of(series),
         )

@@ -86,7 +86,7 @@ def scores(series: Series, first: str) -> Table:
             ),
             rows,
             foot=(
-                "words: mean of a response, reasoning and answer. "
+                "n: graded completions; words: mean of a response, reasoning and answer. "
                 f"{foot_of(series, 'Holm over all rows')}"
             ),
             notes=series.notes,

@@ -18,14 +18,13 @@ Example, one completion:
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any, Self
 
 from harness_tasks.chat.descriptors import make_room
 from harness_tasks.chat.endpoint import Transport, backoff
 from harness_tasks.chat.reading import ReplyReader
 from harness_tasks.chat.replicas import Replica, Replicas
-from harness_tasks.chat.reply import Reply, UpstreamError
+from harness_tasks.chat.reply import Reply, UpstreamError, json_bytes
 from harness_tasks.chat.watch import Watch
 
 # What a server that is gone looks like, straight or behind a proxy.
@@ -140,8 +139,7 @@ class ChatClient:
         Raises:
             UpstreamError: it failed.
         """
-        # ASCII JSON carries every string, lone surrogates included.
-        content = json.dumps(body, allow_nan=False).encode("ascii")
+        content = json_bytes(body)
         transport = replica.transport
         reader = ReplyReader(transport, asyncio.get_running_loop().time)
         stall_s = transport.stall_timeout_s if body.get("stream") else None

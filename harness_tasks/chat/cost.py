@@ -8,7 +8,7 @@ Example: 1,000 prompt and 2,000 completion tokens at $0.5 and $2 a million cost 
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ def usage_of(said: Mapping[str, Any] | None) -> Usage:
         prompt_tokens=count(said.get("prompt_tokens")),
         completion_tokens=count(said.get("completion_tokens")),
         reasoning_tokens=count(
-            details.get("reasoning_tokens") if isinstance(details, Mapping) else None
+            details.get("reasoning_tokens") if isinstance(details, dict) else None
         ),
         server_cost_usd=amount(said.get("cost")),
     )
@@ -42,15 +42,15 @@ def usage_of(said: Mapping[str, Any] | None) -> Usage:
 
 def count(value: Any) -> int | None:
     """Return a number of tokens, None of what is none."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= MAX_TOKENS else None
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None  # no bool
 
 
 def amount(value: Any) -> float | None:
     """Return an amount of money, None of what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    if type(value) not in (int, float):
+        return None  # True is no amount
+    # Not math.isfinite, which breaks on an integer of 400 digits.
+    return float(value) if 0 <= value <= sys.float_info.max else None
 
 
 def cost_usd(usage: Usage, price_in: float | None, price_out: float | None) -> float | None:

@@ -25,6 +25,7 @@ from harness_tasks.sampling import PRESETS
 # From so many completions of a task on, and so large a share of them cut off, it is said.
 FEW = 10
 CUT_OFF_SHARE = 0.05
+EARLY = 0.9  # of max_tokens: below it something else ended the completion
 THINKING = ("deepseek-r1", "qwen3-thinking", "qwq")  # presets of models that think
 R1 = re.compile(r"deepseek[-_. ]?r1|r1[-_. ](?:distill|zero|0528)|openr1|open[-_]r1", re.IGNORECASE)
 GREEDY = (
@@ -149,16 +150,22 @@ class Cut:
     said: int = 0  # how many were cut off when it was last said
     longest: int = 0  # tokens of the longest completion that finished
     limit: int | None = None  # max_tokens; None where the server's context was the limit
+    early: int = 0  # how many of those cut off were far from max_tokens
+    reached: int = 0  # tokens of the longest of these
 
     def add(self, job: Job, completion: Completion) -> None:
         """Count one completion."""
         self.n += 1
         self.limit = job.fields.sampling.get("max_tokens")
-        if completion.finish_reason == "length":
-            self.cut += 1
+        told = completion.usage.get("completion_tokens")
+        used = told if isinstance(told, int) else 0
+        if completion.finish_reason != "length":
+            self.longest = max(self.longest, used)
             return
-        used = completion.usage.get("completion_tokens")
-        self.longest = max(self.longest, used if isinstance(used, int) else 0)
+        self.cut += 1
+        if self.limit and 0 < used < EARLY * self.limit:
+            self.early += 1
+            self.reached = max(self.reached, used)
 
     @property
     def many(self) -> bool:
@@ -171,13 +178,18 @@ class Cut:
         needed = (
             f" (those that finished took up to {self.longest:,} tokens)" if self.longest else ""
         )
-        where = f"at max_tokens={self.limit}" if self.limit else "by the server's context"
-        way = (
-            f"raise max_tokens, or mend them afterwards with --retry-truncated --max-tokens "
-            f"{2 * self.limit}"
-            if self.limit
-            else "serve the model with a longer context"
-        )
+        where, way = "by the server's context", "serve the model with a longer context"
+        if self.limit and 2 * self.early > self.cut:
+            where = (
+                f"by the server at up to {self.reached:,} tokens, before max_tokens={self.limit}"
+            )
+            way = f"its context is too small, or it has a limit of its own: {way}"
+        elif self.limit:
+            where = f"at max_tokens={self.limit}"
+            way = (
+                f"raise max_tokens, or mend them afterwards with --retry-truncated --max-tokens "
+                f"{2 * self.limit}"
+            )
         return (
             f"{task}: {self.cut} of {self.n} completions{so_far} were cut off {where}{needed} and "
             f"count as not solved; {way}"

@@ -31,6 +31,8 @@ from harness_tasks.chat.reply import (
 )
 
 MAX_ERROR_BYTES = 64 * 1024
+MOST_HELD_BYTES = 64 * 1024
+A_CHUNK = "a chunk of the stream"
 GZIP_OR_ZLIB = 47  # zlib's name for both
 
 
@@ -40,7 +42,7 @@ class ReplyReader:
     def __init__(self, transport: Transport, clock: Callable[[], float]) -> None:
         self.transport = transport
         self.clock = clock
-        self.started = self.token_at = clock()
+        self.started = self.last_token_at = clock()
         self.first_token_at: float | None = None
         self.ended_at: float | None = None
         self.head = Head(0, {})
@@ -50,6 +52,9 @@ class ReplyReader:
         self.built = ReplyBuilder()
         self.events: EventStream | None = None
         self.pieces: list[bytes] = []
+        self.held: list[bytes] = []  # events that wait, when each came, and how many bytes
+        self.held_at: list[float] = []
+        self.n_held_bytes = 0
         self.coding: Any = None
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -91,8 +96,15 @@ class ReplyReader:
             raise UpstreamError(f"the reply is larger than {self.limit} bytes", kind="too large")
         if self.events is None:
             self.pieces.append(data)
+        elif self.first_token_at is not None and is_ordinary(data):
+            self.held.append(data)
+            self.held_at.append(self.clock())
+            self.n_held_bytes += len(data)
+            if self.n_held_bytes > MOST_HELD_BYTES:
+                self.take_held()
         else:
-            self.take_events(self.events.feed(data))
+            self.take_held()
+            self.take_events(self.events.feed(data), self.clock())
 
     def decoded(self, data: bytes) -> bytes:
         """Return what compressed bytes hold, up to just above the limit.
@@ -110,22 +122,50 @@ class ReplyReader:
             ) from bad
         return plain
 
-    def take_events(self, events: list[bytes]) -> None:
-        """Add the events of a stream, and note when text came.
+    def take_held(self) -> None:
+        """Read the events that wait: many at once cost less than each as it comes.
+
+        Raises:
+            UpstreamError: as in `feed`.
+        """
+        if not self.held or self.events is None:
+            return
+        waited = list(zip(self.held, self.held_at, strict=True))
+        self.held, self.held_at, self.n_held_bytes = [], [], 0
+        if self.events.is_inside or any(b"\r" in data for data, _ in waited):
+            for data, at in waited:
+                self.take_events(self.events.feed(data), at)
+            return
+        for data, at in waited:
+            if self.built.add(parse_json(data[6:-2], A_CHUNK)):
+                self.last_token_at = at
+
+    def take_events(self, events: list[bytes], at: float) -> None:
+        """Add the events of a stream that came at one time, and note whether text was in them.
 
         Raises:
             UpstreamError: one is malformed, or reports an error.
         """
         brought, add = False, self.built.add
         for event in events:
-            brought = add(parse_json(event, "a chunk of the stream")) or brought
+            brought = add(parse_json(event, A_CHUNK)) or brought
         if brought:
-            self.token_at = self.clock()
+            self.last_token_at = at
             if self.first_token_at is None:
-                self.first_token_at = self.token_at
-        if self.events is not None and self.events.done:
+                self.first_token_at = at
+        if self.events is not None and self.events.done and not self.enough:
             self.enough = True
-            self.ended_at = self.clock()
+            self.ended_at = at
+
+    @property
+    def token_at(self) -> float:
+        """When text last came, or the request was begun.
+
+        Raises:
+            UpstreamError: as in `feed`, for an event that waited.
+        """
+        self.take_held()
+        return self.last_token_at
 
     def end(self) -> None:
         """Take note of the body's end.
@@ -133,9 +173,11 @@ class ReplyReader:
         Raises:
             UpstreamError: as in `feed`.
         """
+        now = self.clock()
+        self.take_held()
         if self.events is not None and not self.events.done:
-            self.take_events(self.events.close())
-        self.ended_at = self.ended_at or self.clock()
+            self.take_events(self.events.close(), now)
+        self.ended_at = self.ended_at or now
 
     def body(self) -> bytes:
         """Return a body that did not come as events."""
@@ -162,3 +204,13 @@ class ReplyReader:
             latency_s=round((self.ended_at or self.clock()) - self.started, 6),
             ttft_s=None if first is None else round(first - self.started, 6),
         )
+
+
+def is_ordinary(data: bytes) -> bool:
+    """Tell whether a piece of a stream is one event that can wait: no end, no fault, no comment."""
+    return (
+        data.startswith(b"data: {")
+        and data.endswith(b"}\n\n")
+        and data.count(b"\n") == 2
+        and b"rror" not in data
+    )

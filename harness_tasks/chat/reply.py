@@ -115,6 +115,18 @@ def parse_slowly(data: bytes | str, where: str) -> Any:
         ) from bad
 
 
+# A key that is a number sorts as the text that it becomes.
+SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+def json_bytes(value: Any, sort_keys: bool = False) -> bytes:
+    """Write JSON on one line; what orjson refuses goes the slow way, lone surrogates escaped."""
+    try:
+        return orjson.dumps(value, option=SORTED if sort_keys else None)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, sort_keys=sort_keys).encode("ascii")
+
+
 def error_text(body: dict[str, Any]) -> str:
     """Return what a JSON error says, wherever it says it."""
     error = body.get("error", body.get("detail", body.get("message", body)))
@@ -227,10 +239,10 @@ class ReplyBuilder:
         """
         if choice.get("index") not in (0, None):
             return False
-        fault = fault_of(choice)
+        said = choice.get("finish_reason")
+        fault = fault_of(choice) if said or "error" in choice else None
         if fault:
             raise reported({"error": fault})
-        said = choice.get("finish_reason")
         if isinstance(said, str):
             self.finish_reason = "length" if said in LENGTH_NAMES else storable(said)
         message = choice.get("message") or choice.get("delta")
@@ -297,9 +309,14 @@ class EventStream:
         self.data: list[bytes] = []
         self.done = False
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether an event has begun, or the last one is over."""
+        return bool(self.tail or self.data or self.done)
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that this chunk completes."""
-        if not (self.tail or self.data or self.done):
+        if not self.is_inside:
             quick = whole_events(chunk)
             if quick is not None:
                 return quick

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness_tasks.chat.cost import cost_usd, usage_of
+from harness_tasks.chat.cost import amount
 from harness_tasks.chat.reply import Reply, shown
 from harness_tasks.chat.store import Request, Store, as_mapping, rows
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from harness_tasks.chat.asking import Job
 
 ROLE = "evaluation"
-TEXT_OR_NONE = ("reasoning", "reasoning_source", "finish_reason", "model_served", "provider")
+TEXT_OR_NONE = (
+    "reasoning", "reasoning_source", "finish_reason", "model_served", "server", "provider"
+)  # fmt: skip
 NUMBER_OR_NONE = ("latency_s", "ttft_s")
 FIELDS_OF_REPLY = frozenset(one.name for one in dataclasses.fields(Reply))
 LIMIT = "max_tokens"
@@ -120,7 +122,7 @@ class Kept:
     def keep(self, job: Job, reply: Reply) -> None:
         """Store a reply, at once."""
         told = {**vars(reply), "request_id": job.request_id}
-        self.store.add(self.request(job), told, None, cost_usd(usage_of(reply.usage), None, None))
+        self.store.add(self.request(job), told, None, amount(reply.usage.get("cost")))
         self.retried[job.task] += self.retry is not None and len(self.by_limit(job)) > 1
 
     def fail(self, job: Job, why: str) -> Found | None:
@@ -179,7 +181,11 @@ def reply_of(told: Mapping[str, Any]) -> Reply | None:
         return None
     if not all(isinstance(told.get(name), str | None) for name in TEXT_OR_NONE):
         return None
-    if not all(isinstance(told.get(name), int | float | None) for name in NUMBER_OR_NONE):
+    if any(told.get(name) is not None and amount(told[name]) is None for name in NUMBER_OR_NONE):
+        return None
+    try:  # what no samples file can hold: NaN, lone surrogates
+        json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
         return None
     given = {"reasoning": None, "reasoning_source": None, "finish_reason": None, **told}
     return Reply(**{name: value for name, value in given.items() if name in FIELDS_OF_REPLY})

@@ -2,7 +2,7 @@
 
 Owns the key of a request, the rows, and what becomes of lines that a killed run left torn or a disk
 damaged. Refuses to own asking (`chat.model`, `chat.asking`), which request a job is (`chat.resume`)
-and what a reply is worth. Standard library only.
+and what a reply is worth.
 
 The key is a hash of everything that determines the request: who is asked (role, name, endpoint,
 model and what its server tells of it), messages, sampling with its seed, question and sample. So a
@@ -21,7 +21,6 @@ any moment; a power cut may take the last seconds. A file with lines that cannot
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,12 +30,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from harness_tasks.chat.cost import Tally, amount, usage_of
+from harness_tasks.chat.reply import json_bytes
 from harness_tasks.locking import LockedError, lock
 from harness_tasks.records import parse_object
 
 SCHEMA_VERSION = 1
 MOST_NAMED = 5
-BEGINNING = b'{"schema": '
+BEGINNING = b'{"schema":'
+ASKED = ("role", "name", "endpoint", "question_id", "sample_index", "request")  # in the key
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,10 @@ class Request:
     @property
     def key(self) -> str:
         """Hash everything that determines the reply."""
-        whole: list[Any] = [
-            self.role, self.name, self.endpoint, self.question_id, self.sample_index, self.body
-        ]  # fmt: skip
-        if self.told:
-            whole.append(self.told)
-        text = json.dumps(whole, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return key_of(
+            [self.role, self.name, self.endpoint, self.question_id, self.sample_index, self.body],
+            self.told,
+        )
 
 
 class Store:
@@ -184,10 +182,11 @@ class Store:
         """Say in one line what was damaged and what became of it; None where nothing was."""
         if not self.damaged:
             return None
-        lines = ", ".join(map(str, self.damaged[:MOST_NAMED]))
+        numbers = ", ".join(map(str, self.damaged[:MOST_NAMED]))
         more = ", ..." if len(self.damaged) > MOST_NAMED else ""
+        lines = "line" if len(self.damaged) == 1 else "lines"
         return (
-            f"{self.path} could not be read in {len(self.damaged)} lines ({lines}{more}): "
+            f"{self.path} could not be read in {len(self.damaged)} {lines} ({numbers}{more}): "
             f"{len(self.places)} replies of it were kept, what those lines held is asked again, "
             f"and the damaged file is now {self.set_aside}"
         )
@@ -209,7 +208,7 @@ class Store:
 
     def get(self, request: Request) -> dict[str, Any] | None:
         """Return the row of a request that was answered, None where it was not."""
-        place = self.places.get(request.key)
+        place = self.places.get(request.key) if self.places else None  # a key costs its hash
         if place is None:
             return None
         offset, n_bytes = place
@@ -239,7 +238,7 @@ class Store:
             "cost_usd": cost_usd,
             "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        line = json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+        line = json_bytes(row) + b"\n"
         offset = self.file.seek(0, os.SEEK_END)
         left = memoryview(line)
         try:
@@ -250,6 +249,12 @@ class Store:
             raise OSError(full.errno, full.strerror, str(self.path)) from full
         self.note(row, offset, len(line))
         return row
+
+
+def key_of(asked: list[Any], told: Any) -> str:
+    """Hash everything that determines a reply."""
+    whole = [*asked, *([told] if told else [])]
+    return hashlib.sha256(json_bytes(whole, sort_keys=True)).hexdigest()
 
 
 def is_begun(line: bytes) -> bool:
@@ -268,6 +273,13 @@ def parse_row(line: bytes, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: schema {row.get('schema')!r}, expected {SCHEMA_VERSION}")
     if not isinstance(row.get("reply"), dict | None):
         raise ValueError(f"{where}: a reply that is no object")
+    # A row that was changed, or put together of two, is no reply to what it says.
+    try:
+        key = key_of([row.get(name) for name in ASKED], row.get("told"))
+    except RecursionError as deep:
+        raise ValueError(f"{where}: {deep}") from deep
+    if row["key"] != key:
+        raise ValueError(f"{where}: the key is that of another request")
     return {"reply": None, **row}
 
 

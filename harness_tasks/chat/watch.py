@@ -91,14 +91,22 @@ class Watched:
         return min(self.ends_at, self.reader.token_at + self.stall_s)
 
     def look(self, now: float) -> None:
-        """End the exchange if a limit is reached."""
-        if now >= self.ends_at:
-            words, kind = f"not finished after timeout_s={self.timeout_s:g} s", "timeout"
-        elif now >= self.due():
-            words, kind = f"no token came for stall_timeout_s={self.stall_s:g} s", "stall"
-        else:
+        """End the exchange if a limit is reached, or what came shows a fault."""
+        try:
+            due = self.due()
+        except UpstreamError as fault:
+            self.expire(fault)
             return
-        self.expired = UpstreamError(words, kind=kind, retry=kind == "stall")
+        if now >= self.ends_at:
+            words = f"not finished after timeout_s={self.timeout_s:g} s"
+            self.expire(UpstreamError(words, kind="timeout"))
+        elif now >= due:
+            words = f"no token came for stall_timeout_s={self.stall_s:g} s"
+            self.expire(UpstreamError(words, kind="stall", retry=True))
+
+    def expire(self, fault: UpstreamError) -> None:
+        """End the exchange."""
+        self.expired = fault
         self.task.cancel()
 
     def __enter__(self) -> None:

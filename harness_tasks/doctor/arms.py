@@ -9,10 +9,9 @@ Example, of an adapter that the server never applied:
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from harness_tasks.chat.reply import UpstreamError, shown
 from harness_tasks.doctor.finding import Context, Finding, passed
@@ -25,8 +24,10 @@ from harness_tasks.doctor.probe import (
     whole,
 )
 from harness_tasks.doctor.reached import asked_of, identify, name_of
-from harness_tasks.doctor.rendered import begins_with
-from harness_tasks.doctor.room import room_of
+from harness_tasks.doctor.rendered import prompt_of
+from harness_tasks.doctor.room import room_for, room_of
+from harness_tasks.doctor.thinking import reasoning_of
+from harness_tasks.reasoning import UNCLOSED, split
 
 QUESTIONS = (
     QUESTION,
@@ -34,7 +35,10 @@ QUESTIONS = (
     "Solve step by step: a train goes 60 km in 45 minutes. What is its speed in km/h?",
     "Write a Python function that returns the n-th Fibonacci number.",
 )
+# So many more questions must tell the models apart than were noise; then no more are asked.
+ENOUGH = 2
 N_LIKELY = 5
+SHOWN_CHARS = 60
 # Probabilities differ where they do so by more than a model's differ from its own.
 NOISE_FACTOR, LEAST = 3.0, 1e-6
 NO_ADAPTER = (
@@ -56,8 +60,7 @@ def arms(context: Context) -> Iterator[Finding]:
         other.look()
         identify(other)
         other.settle_model()
-        other.ask(QUESTION)
-        other.hurry()
+        other.warm_up()
     except UpstreamError as fault:
         yield Finding(
             "arms", "fail", f"the second model does not answer: {fault}",
@@ -70,47 +73,74 @@ def arms(context: Context) -> Iterator[Finding]:
             "a model compared with itself shows noise alone", NO_ADAPTER,
         )  # fmt: skip
         return
-    unlike = list(differing(server, other))
-    if not unlike:
+    # Texts are compared: both arms have one limit.
+    server.probe_tokens = other.probe_tokens = min(server.probe_tokens, other.probe_tokens)
+    found = [*of_the_second(context), *unlike_servers(server, other), *prompts(server, other)]
+    if not any(finding.status != "pass" for finding in found):
         yield passed("arms", f"{shown(server.model)} and {shown(other.model)} are asked alike")
-    for what, one, two in unlike:
-        yield Finding(
-            "arms", "warn",
-            f"{what}: {one} against {two}",
-            "a difference between the arms is then not the model's alone",
-            "serve both arms alike (server, version, flags); a template that is each model's own "
-            "belongs into the report",
-        )  # fmt: skip
+    yield from found
 
 
-def differing(server: Server, other: Server) -> Iterator[tuple[str, Any, Any]]:
+def of_the_second(context: Context) -> Iterator[Finding]:
+    """Yield what would spoil the second arm alone: its context, a parser that takes its answers."""
+    server, other = asked_of(context), other_of(context)
+    found = [reasoning_of(context, other)]
+    # A plain base beside a student that reasons is no fault.
+    found = [finding for finding in found if finding.status == "fail"]
+    if room_of(server) != room_of(other):
+        found.append(room_for(context, other))
+    for finding in found:
+        if finding.status in ("warn", "fail"):
+            said = f"{shown(other.model)}: {finding.found}"
+            yield dataclasses.replace(finding, check="arms", found=said)
+
+
+def unlike_servers(server: Server, other: Server) -> Iterator[Finding]:
     """Yield what differs between two servers and is no business of the model's."""
-    replies = server.ask(QUESTION), other.ask(QUESTION)
-    prompts = [tokens_of(reply, "prompt_tokens") for reply in replies]
-    rooms = [room_of(arm) for arm in (server, other)]
-    pairs = {
-        "server": (name_of(server), name_of(other)),
-        "prompt tokens of one question": tuple(prompts),
-        "chat template": (template_hash(server), template_hash(other)),
-        "think tag in the template": (begins_with(server, QUESTION), begins_with(other, QUESTION)),
-        "context": tuple(room and room.n_tokens for room in rooms),
-        "reasoning field": tuple(reply.reasoning_source for reply in replies),
-    }
-    for what, (one, two) in pairs.items():
+    sources = [arm.ask(QUESTION).reasoning_source for arm in (server, other)]
+    names = [name_of(server), name_of(other)]
+    for what, one, two in (("server", *names), ("reasoning field", *sources)):
         # A plain base has no reasoning to be sent in any field.
         if one != two and None not in (one, two):
-            yield what, one, two
+            yield Finding(
+                "arms", "warn", f"{what}: {one} against {two}",
+                "a difference between the arms is then not the model's alone",
+                "serve both arms alike: server, version and flags",
+            )  # fmt: skip
 
 
-def template_hash(server: Server) -> str | None:
-    """Return a short hash of the chat template, None where the server does not show it."""
-    if server.kind == "llamacpp":
-        text = mapping(server.get("/props")).get("chat_template")
-    elif server.kind == "ollama":
-        text = mapping(server.post("/api/show", {"model": server.model})).get("template")
-    else:
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()[:12] if isinstance(text, str) else None
+def prompts(server: Server, other: Server) -> Iterator[Finding]:
+    """Hold the prompts of one question against each other, or their lengths where none is shown."""
+    one, two = prompt_of(server, QUESTION), prompt_of(other, QUESTION)
+    if one is None or two is None:
+        counts = [tokens_of(arm.ask(QUESTION), "prompt_tokens") for arm in (server, other)]
+        if None not in counts and counts[0] != counts[1]:
+            yield own_templates(f"one question has {counts[0]} prompt tokens against {counts[1]}")
+    elif opens_think(one, two) or opens_think(two, one):
+        opener = shown((server if len(one) > len(two) else other).model)
+        yield passed(
+            "arms", f"one prompt, behind which the template of {opener} opens the think tag"
+        )
+    elif one != two:
+        at = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), 0)
+        texts = [shown(text[at:][:SHOWN_CHARS]) for text in (one, two)]
+        yield own_templates(f"the prompts differ: {texts[0]!r} against {texts[1]!r}")
+
+
+def opens_think(longer: str, shorter: str) -> bool:
+    """Tell whether a prompt is another one with an open think tag behind it."""
+    rest = split(longer.removeprefix(shorter), finish_reason="length")
+    return longer.startswith(shorter) and rest.state == UNCLOSED and not rest.reasoning.strip()
+
+
+def own_templates(found: str) -> Finding:
+    return Finding(
+        "arms", "warn", found,
+        "right where each model has a template of its own (a base beside an R1-style student), "
+        "then a part of what is compared; else the difference is not the model's alone",
+        "each model gets the template that it was trained on: where both were trained on one, "
+        "serve both with it (vLLM --chat-template, llama-server --chat-template-file)",
+    )  # fmt: skip
 
 
 def lora(context: Context) -> Iterator[Finding]:
@@ -118,9 +148,9 @@ def lora(context: Context) -> Iterator[Finding]:
     server, other = asked_of(context), other_of(context)
     if (server.base, server.model) == (other.base, other.model):
         return
-    n_unlike = sum(whole(server.ask(q)) != whole(other.ask(q)) for q in QUESTIONS)
-    if n_unlike:
-        yield unlike_texts(server, other, n_unlike)
+    told_apart = by_texts(server, other)
+    if told_apart is not None:
+        yield told_apart
         return
     same = f"the two models gave the same text to {len(QUESTIONS)} of {len(QUESTIONS)} questions"
     told = probabilities_differ(server, other)
@@ -137,12 +167,23 @@ def lora(context: Context) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def unlike_texts(server: Server, other: Server, n_unlike: int) -> Finding:
-    """Judge texts that differ: by more than each model does from itself?"""
-    found = f"the two models differ on {n_unlike} of {len(QUESTIONS)} questions"
-    texts = [[twice(arm, question) for question in QUESTIONS] for arm in (server, other)]
-    n_noisy = sum(len(one) > 1 or len(two) > 1 for one, two in zip(*texts, strict=True))
-    n_apart = sum(not one & two for one, two in zip(*texts, strict=True))
+def by_texts(server: Server, other: Server) -> Finding | None:
+    """Say whether texts differ by more than each model does from itself; None where none differ."""
+    n_asked = n_unlike = n_apart = n_noisy = 0
+    for question in QUESTIONS:
+        n_asked += 1
+        one, two = whole(server.ask(question)), whole(other.ask(question))
+        if one == two:
+            continue
+        again = [whole(arm.ask(question, anew=True)) for arm in (server, other)]
+        n_unlike += 1
+        n_noisy += again != [one, two]
+        n_apart += not {one, again[0]} & {two, again[1]}
+        if n_apart - n_noisy >= ENOUGH:
+            break
+    if not n_unlike:
+        return None
+    found = f"the two models differ on {n_unlike} of {n_asked} questions"
     if n_apart > n_noisy:
         return passed("lora", found)
     return Finding(
@@ -151,12 +192,6 @@ def unlike_texts(server: Server, other: Server, n_unlike: int) -> Finding:
         "let nothing else ask the server meanwhile; llama-server: extra_body="
         '{"cache_prompt": false} in --model_args',
     )  # fmt: skip
-
-
-def twice(server: Server, question: str) -> set[str]:
-    """Return what a model says to a question, now and before."""
-    before = whole(server.ask(question))
-    return {before, whole(server.ask(question, anew=True))}
 
 
 def probabilities_differ(server: Server, other: Server) -> bool | None:

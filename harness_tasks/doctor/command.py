@@ -60,6 +60,10 @@ MODEL_ARGS = (
     "--tasks", metavar="NAMES", help="The run's tasks: their data and limits are checked."
 )
 @click.option("--data-dir", metavar="DIR", help="The folder that the run takes its questions from.")
+@click.option("--metadata", metavar="JSON", help="The run's: accept_sha256, data_dir, repeats, ...")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), metavar="K", help="The run's samples of each question."
+)
 @click.option(
     "--probe-tokens", type=click.IntRange(min=8, max=4096), default=64, show_default=True,
     metavar="N", help="Longest completion that a check asks for.",
@@ -104,12 +108,14 @@ def context_of(options: dict[str, Any]) -> Context:
     from harness_tasks.chat.settings import request_fields
     from harness_tasks.doctor.finding import Context
     from harness_tasks.doctor.probe import Server
+    from harness_tasks.sampling import k_within
 
     settings = settings_of(options)
     tasks = asked_tasks(options["tasks"])
-    common = {"tasks": tasks, "data_dir": options["data_dir"], "tokenizer": options["tokenizer"]}
+    common = {"tasks": tasks, "tokenizer": options["tokenizer"], **asked_data(options)}
+    repeats = common.pop("repeats")
     if settings is None:
-        return Context(**common)
+        return Context(**common, n_samples=repeats or 1)
     kwargs = zip(tasks, generation_of(tasks), strict=True)
     asked = [request_fields(settings, given, name) for name, given in kwargs]
     asked = asked or [request_fields(settings, {})]
@@ -127,8 +133,26 @@ def context_of(options: dict[str, Any]) -> Context:
         max_tokens=longest.sampling["max_tokens"],
         max_tokens_is_default=longest.limit_is_default,
         num_concurrent=settings.num_concurrent,
+        n_samples=repeats or k_within(settings.preset),
         **common,
     )
+
+
+def asked_data(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the folder, the metadata and the samples of each question, as a run reads them.
+
+    Raises:
+        ValueError: an option and --metadata contradict each other.
+    """
+    from harness_tasks.chat.given import model_of
+    from harness_tasks.plan import folder_of_data, repeats_of
+
+    metadata = model_of("--metadata", options["metadata"]) if options["metadata"] else {}
+    return {
+        "metadata": metadata,
+        "repeats": repeats_of(options["repeats"], metadata),
+        "data_dir": folder_of_data(options["data_dir"], metadata),
+    }
 
 
 def settings_of(options: dict[str, Any]) -> Settings | None:

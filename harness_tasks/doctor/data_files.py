@@ -15,13 +15,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from harness_tasks import catalogue, docs
+from harness_tasks import catalogue, docs, plan
 from harness_tasks.chat.reply import shown
 from harness_tasks.doctor.finding import Check, Context, Finding, passed, skipped
 from harness_tasks.sources import Source
@@ -52,14 +52,14 @@ def data_files(context: Context) -> Iterator[Finding]:
     if not context.tasks:
         yield skipped(NAME, "no tasks named: add --tasks, as in the run")
         return
-    folder = context.data_dir or os.environ.get(docs.DATA_ENV) or None
+    folder = plan.folder_of_data(context.data_dir, context.metadata)
     sources = sources_of(context.tasks)
     packaged = [source for source in sources if docs.SOURCES[source].packaged]
     if packaged:
-        yield from in_folder(packaged, None)
+        yield from in_folder(packaged, None, context.metadata)
     rest = [source for source in sources if source not in packaged]
     if rest:
-        yield from in_folder(rest, folder) if folder else in_cache(rest)
+        yield from in_folder(rest, folder, context.metadata) if folder else in_cache(rest)
 
 
 def sources_of(tasks: Sequence[str]) -> list[str]:
@@ -70,16 +70,18 @@ def sources_of(tasks: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def in_folder(sources: Sequence[str], folder: str | None) -> Iterator[Finding]:
+def in_folder(
+    sources: Sequence[str], folder: str | None, metadata: Mapping[str, Any]
+) -> Iterator[Finding]:
     """Read the files of a folder (or of the package), as a run does before it asks a model."""
-    good = []
+    good, accepted = [], metadata.get("accept_sha256")
     for source in sources:
         size = size_of(source, folder)
         if size > READ_BYTES:
             good.append(f"{source} (found, {size / 1e9:.1f} GB, not read here)")
             continue
         try:
-            _, info = docs.all_rows(source, folder, None)
+            _, info = docs.load_rows(source, folder, accepted, metadata)
         except (ValueError, OSError) as wrong:
             yield Finding(
                 NAME, "fail", f"{source}: {docs.one_line(wrong)}", WHY,
@@ -89,7 +91,8 @@ def in_folder(sources: Sequence[str], folder: str | None) -> Iterator[Finding]:
             good.append(f"{source} ({info.n_rows} questions)")
     if good:
         place = f"in {folder}" if folder else "of this package"
-        yield passed(NAME, f"{', '.join(good)} {place}, the rows known here")
+        known = "the rows that --metadata accepts" if accepted else "the rows known here"
+        yield passed(NAME, f"{', '.join(good)} {place}, {known}")
 
 
 def size_of(source: str, folder: str | None) -> int:

@@ -14,9 +14,9 @@ Example, a check and what it finds:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from harness_tasks.doctor.probe import Server
@@ -58,8 +58,8 @@ class Context:
     """What the checks look at; `server` is None where no --base_url was given.
 
     `replicas` are the further servers of a --base_url that names several. `tasks` are names of our
-    tasks, groups taken apart; `max_tokens` is the largest limit that a run of them would send,
-    `max_tokens_is_default` whether nobody set it.
+    tasks, groups taken apart, `n_samples` the completions of each question; `max_tokens` is the
+    largest limit that a run of them would send, `max_tokens_is_default` whether nobody set it.
     """
 
     server: Server | None = None
@@ -67,6 +67,8 @@ class Context:
     against: Server | None = None
     tasks: tuple[str, ...] = ()
     data_dir: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    n_samples: int = 1
     tokenizer: str | None = None
     preset: str | None = None
     max_tokens: int = 32_768

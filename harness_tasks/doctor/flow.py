@@ -39,7 +39,9 @@ def stream(context: Context) -> Iterator[Finding]:
     unlike: list[str] = []
     for content in (QUESTION, LONG_TASK):
         try:
-            one, streamed = both_ways(server, content)
+            one, streamed = (server.ask(content, stream=way) for way in (False, True))
+            if whole(one) != whole(streamed):
+                one, streamed = both_ways(server, content)
             if whole(one) != whole(streamed) and noisy(server, content, one, streamed):
                 yield noise(server)
                 return
@@ -54,7 +56,7 @@ def stream(context: Context) -> Iterator[Finding]:
         yield Finding(
             "stream", "fail",
             f"a stream and a whole reply differ in {', '.join(dict.fromkeys(unlike))}",
-            "a run streams; a parser that treats the two differently changes what is graded",
+            "a run streams: what is graded then depends on how it was asked for",
             "start the server without a reasoning parser, update it, or give stream=false in "
             "--model_args, for both arms",
         )  # fmt: skip
@@ -136,7 +138,7 @@ def concurrency(context: Context) -> Iterator[Finding]:
     server.n_again -= n_again  # told here, not again by `retries`
     faults = [reply for reply in replies if isinstance(reply, UpstreamError)]
     if faults:
-        yield failed(faults, n)
+        yield failed(faults, n, alone_too=server.n_again > 0)
         return
     found = f"{n} requests at once took {took_s:.1f} s, one alone {alone.latency_s or 0:.1f} s"
     if one_by_one(took_s, alone, n):
@@ -149,7 +151,7 @@ def concurrency(context: Context) -> Iterator[Finding]:
     else:
         yield passed("concurrency", found)
     texts = [whole(reply) for reply in replies if isinstance(reply, Reply)]
-    if whole(other) in texts[::2] or whole(alone) in texts[1::2]:
+    if whole(other) != whole(alone) and (whole(other) in texts[::2] or whole(alone) in texts[1::2]):
         yield Finding(
             "concurrency", "fail", "requests at once got each other's answers",
             "a sample is graded on the answer to another question",
@@ -179,11 +181,13 @@ def retries(context: Context) -> Iterator[Finding]:
         yield passed("retries", f"none of {server.n_requests} requests had to be sent again")
 
 
-def failed(faults: list[UpstreamError], n: int) -> Finding:
-    """Say how many failed and why."""
+def failed(faults: list[UpstreamError], n: int, *, alone_too: bool) -> Finding:
+    """Say how many failed and why; `alone_too` where requests also failed one by one."""
     causes = Counter(str(fault) for fault in faults)
     limited = any(fault.status == 429 for fault in faults)
     fix = f"--num-concurrent {max(1, (n - len(faults)) // 2)}, or a server with more room"
+    if alone_too:
+        fix = "look at the server's log: requests fail one by one as well"
     return Finding(
         "concurrency", "warn" if limited else "fail",
         f"{len(faults)} of {n} requests at once failed: {causes.most_common(1)[0][0]}",

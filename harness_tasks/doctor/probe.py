@@ -33,6 +33,7 @@ from harness_tasks.chat.endpoint import (
     status_error,
     transport_fault,
 )
+from harness_tasks.chat.hosted import renamed
 from harness_tasks.chat.reply import Reply, UpstreamError, parse_json
 from harness_tasks.chat.settings import RequestFields, Settings, request_fields
 from harness_tasks.sampling import FIELDS
@@ -45,11 +46,14 @@ FREE_TASK = "Write a list of random English words, as unlike each other as possi
 
 PROBE_TOKENS = 64
 FEWEST_TOKENS = 16
-# A probe should not take longer: on a slow machine fewer tokens are asked for.
-PROBE_S = 6.0
-# The first request may have to wait for a model that is loaded on demand.
-FIRST_TIMEOUT_S = 240.0
-TIMEOUT_S = 120.0
+SMALL_CAP = 8
+# A probe should not take longer: a slow server is asked for fewer tokens.
+PROBE_S = 3.0
+# Enough for a model that reasons about 7 + 5 to come to its end, and the longest to wait for it.
+LONGER_TOKENS, LONGER_S = 512, 20.0
+# The first request of a server that loads its model on demand may take longer.
+TIMEOUT_S, LOADING_S = 90.0, 240.0
+ON_DEMAND = ("transformers", "ollama", None)
 GET_TIMEOUT_S = 10.0
 # Far above what a server tells of itself, or answers to a short question.
 MAX_TOLD_BYTES = 16 << 20
@@ -61,8 +65,10 @@ class Server:
 
     def __init__(self, settings: Settings, probe_tokens: int = PROBE_TOKENS) -> None:
         self.settings = settings
-        self.transport = doctored(settings.transport(), FIRST_TIMEOUT_S)
+        self.transport = doctored(settings.transport(), LOADING_S)
         self.probe_tokens = probe_tokens
+        self.longer_tokens = max(LONGER_TOKENS, probe_tokens)
+        self.cut_off: Reply | None = None
         self.offered = Offered(names=None)
         self.model = settings.model or ""
         self.kind: str | None = None
@@ -135,7 +141,6 @@ class Server:
         key = json.dumps(body, sort_keys=True)
         if anew or key not in self.asked:
             reply = self.ask_as_told(body)
-            self.pace(reply)
             if (tokens_of(reply) or 0) >= body.get("max_tokens", math.inf):
                 reply = dataclasses.replace(reply, finish_reason="length")
             self.asked[key] = reply
@@ -152,19 +157,38 @@ class Server:
             raise reply
         return reply
 
-    def reply_as(self, server: Server) -> Reply:
-        """Return the answer to a question that another server of the same model was asked.
+    def capped(self) -> Reply:
+        """Return what LONG_TASK brings within SMALL_CAP tokens, every word of it the server's.
 
         Raises:
             UpstreamError: it failed.
         """
-        self.model, self.probe_tokens = server.model, server.probe_tokens
-        return self.ask(QUESTION)
+        if self.cut_off is None:
+            self.cut_off = self.ask_as_told(self.body(LONG_TASK, max_tokens=SMALL_CAP))
+        return self.cut_off
+
+    def warm_up(self) -> Reply:
+        """Ask for the first time, then see how fast the server is; return the first answer.
+
+        From then on the limits of tokens stay as they are: what is compared has one length.
+
+        Raises:
+            UpstreamError: it failed.
+        """
+        if self.kind not in ON_DEMAND:
+            self.transport = doctored(self.transport, TIMEOUT_S)
+        first = self.ask(QUESTION, max_tokens=min(FEWEST_TOKENS, self.probe_tokens))
+        self.transport = doctored(self.transport, TIMEOUT_S)
+        rate = tokens_per_s(self.capped())
+        self.probe_tokens = within(rate * PROBE_S, self.probe_tokens)
+        self.longer_tokens = within(rate * LONGER_S, self.longer_tokens)
+        return first
 
     def ask_at_once(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply | UpstreamError]:
         """Return the completions, or faults, of requests that are under way together."""
         transport = dataclasses.replace(self.transport, num_concurrent=max(1, len(bodies)))
-        replies, n_again = asyncio.run(all_of(transport, bodies, self.numbers))
+        sent = [renamed(dict(body), self.settings.wire_names) for body in bodies]
+        replies, n_again = asyncio.run(all_of(transport, sent, self.numbers))
         self.n_requests += len(bodies)
         self.n_again += n_again
         return replies
@@ -175,7 +199,8 @@ class Server:
         Raises:
             UpstreamError: any answer but a JSON object.
         """
-        return self.post_to(self.transport.endpoint.chat, {**body, "stream": False})
+        sent = renamed({**body, "stream": False}, self.settings.wire_names)
+        return self.post_to(self.transport.endpoint.chat, sent)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the JSON object that a path below the server's root answers with, None if none."""
@@ -258,16 +283,19 @@ class Server:
             trust_env=not endpoint.is_loopback,
         )
 
-    def pace(self, reply: Reply) -> None:
-        """Ask for fewer tokens from now on where the server is slow."""
-        n_tokens = tokens_of(reply)
-        if n_tokens and n_tokens >= FEWEST_TOKENS and (reply.latency_s or 0) > PROBE_S:
-            rate = n_tokens / (reply.latency_s or 1)
-            self.probe_tokens = max(FEWEST_TOKENS, min(self.probe_tokens, int(rate * PROBE_S)))
 
-    def hurry(self) -> None:
-        """Wait less long, now that the model has answered once."""
-        self.transport = doctored(self.transport, TIMEOUT_S)
+def tokens_per_s(reply: Reply) -> float:
+    """Return how fast a completion that filled SMALL_CAP came, infinite where nothing tells."""
+    n, took_s = tokens_of(reply) or SMALL_CAP, reply.latency_s or 0.0
+    # The wait for the first token is left out, unless all came at once.
+    if reply.ttft_s and took_s - reply.ttft_s > 0.1 * took_s:
+        n, took_s = n - 1, took_s - reply.ttft_s
+    return n / took_s if took_s > 0 else math.inf
+
+
+def within(n_tokens: float, most: int) -> int:
+    """Return a limit of tokens: no more than `most`, and enough to see something."""
+    return int(min(most, max(FEWEST_TOKENS, n_tokens)))
 
 
 def doctored(transport: Transport, timeout_s: float) -> Transport:
@@ -297,9 +325,9 @@ async def all_of(
 
 
 def tokens_of(reply: Reply, name: str = "completion_tokens") -> int | None:
-    """Return a count of the usage, None where the server told none."""
+    """Return a count of the usage, None where the server told none, or 0 for not counted."""
     told = reply.usage.get(name)
-    return told if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else None
+    return told if isinstance(told, int) and not isinstance(told, bool) and told > 0 else None
 
 
 def mapping(value: Any) -> dict[str, Any]:

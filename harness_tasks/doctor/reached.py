@@ -130,11 +130,10 @@ def answers(context: Context) -> Iterator[Finding]:
     """Ask once, as a run asks, and see by which name the answer comes."""
     server = asked_of(context)
     try:
-        reply = server.ask(QUESTION)
+        reply = server.warm_up()
     except UpstreamError as fault:
         yield refused(server, fault)
         return
-    server.hurry()
     n_tokens, took = tokens_of(reply), reply.latency_s or 0.0
     told = "" if n_tokens is None else f" ({n_tokens} tokens)"
     yield passed("answers", f"{shown(whole(reply)[:80])!r} after {took:.1f} s{told}")
@@ -156,7 +155,9 @@ def replicas(context: Context) -> Iterator[Finding]:
     try:
         together = tuple(other.transport.endpoint for other in others)
         look_at(dataclasses.replace(server.transport, others=together))
-        replies = [other.reply_as(server) for other in others]
+        for other in others:
+            other.model, other.probe_tokens = server.model, server.probe_tokens
+        replies = [other.ask(QUESTION) for other in others]
     except UpstreamError as fault:
         yield Finding("replicas", "fail", str(fault), WHY_ALIKE, FIX_ALIKE)
         return
@@ -214,17 +215,19 @@ def culprit(server: Server) -> tuple[str, str] | None:
         (
             {"max_tokens": None, "max_completion_tokens": server.probe_tokens},
             "with max_completion_tokens in place of max_tokens it answers",
-            "see docs/hosted.md for models that want max_completion_tokens",
+            'wire_names={"max_tokens": "max_completion_tokens"} in --model_args, as for the run',
         ),
         (
             {"temperature": None},
             "without temperature=0 it answers",
-            "the model takes no temperature: use a preset or temperature that it takes",
+            'wire_names={"temperature": null} in --model_args, as for the run: the model has a '
+            "temperature of its own",
         ),
         (
             {"seed": None},
             "without seed it answers",
-            "the server takes no seed: use another server or provider",
+            'wire_names={"seed": null} in --model_args, as for the run: samples cannot be repeated '
+            "then (Mistral calls it random_seed)",
         ),
     )
     for changed, said, fix in variants:

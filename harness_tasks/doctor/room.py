@@ -59,11 +59,12 @@ def room_of(server: Server) -> Room | None:
         "sglang": of_sglang,
         "transformers": of_folder,
     }.get(server.kind or "")
-    window = server.offered.max_model_len.get(server.model)
     if told and (room := told(server)):
         return room
-    if window is None:
-        window = count(server.listed().get("max_model_len"))
+    entry, known = server.listed(), server.offered.max_model_len
+    # An adapter has the context of its base, where vLLM tells it.
+    window = known.get(server.model) or known.get(str(entry.get("parent")))
+    window = window or count(entry.get("max_model_len"))
     return Room(window, "/v1/models") if window else None
 
 
@@ -133,32 +134,34 @@ def listing(body: Any, name: str) -> list[dict[str, Any]]:
 
 def context_length(context: Context) -> Iterator[Finding]:
     """Hold the context of a request against max_tokens."""
-    server, limit = asked_of(context), context.max_tokens
-    room = room_of(server)
+    yield room_for(context, asked_of(context))
+
+
+def room_for(context: Context, server: Server) -> Finding:
+    """Hold the context that a request has on one server against max_tokens."""
+    room, limit = room_of(server), context.max_tokens
     if room is None:
-        yield skipped("context", "the server does not tell how long its context is")
-        return
+        return skipped("context", "the server does not tell how long its context is")
     found = f"{room.n_tokens} tokens for prompt and completion ({room.source}), max_tokens={limit}"
     prompt = STATEMENT_TOKENS if any("lcb" in task for task in context.tasks) else PROMPT_TOKENS
     fix = how_to_enlarge(server, limit + prompt)
     if room.most_out and room.most_out < limit:
-        yield Finding(
+        return Finding(
             "context", "warn" if context.max_tokens_is_default else "fail",
             f"the provider writes at most {room.most_out} tokens, max_tokens={limit}",
             "longer completions are cut off, or the request is refused",
             f"--max-tokens {room.most_out}, for both arms, or another provider",
         )  # fmt: skip
-    elif limit >= room.n_tokens:
-        yield too_small(server, context, found, fix)
-    elif limit + prompt > room.n_tokens:
-        yield Finding(
+    if limit >= room.n_tokens:
+        return too_small(server, context, found, fix)
+    if limit + prompt > room.n_tokens:
+        return Finding(
             "context", "warn", found,
             f"a prompt of more than {room.n_tokens - limit} tokens leaves less than max_tokens, or "
             "is refused",
             fix,
         )  # fmt: skip
-    else:
-        yield passed("context", found)
+    return passed("context", found)
 
 
 def too_small(server: Server, context: Context, found: str, fix: str) -> Finding:

@@ -20,6 +20,7 @@ from harness_tasks.doctor.probe import (
     FREE_TASK,
     LONG_TASK,
     QUESTION,
+    SMALL_CAP,
     Server,
     mapping,
     tokens_of,
@@ -30,7 +31,6 @@ from harness_tasks.doctor.thinking import thinks
 from harness_tasks.sampling import FIELDS
 
 SEEDS = (11, 12, 13)
-SMALL_CAP = 8
 # No token of a text in words is longer; more characters than this a token were not capped.
 CHARS_PER_TOKEN = 24
 # Fields that a server takes and does not use. Source: docs/servers.md; Ollama's documentation of
@@ -102,8 +102,7 @@ def without_chance(context: Context, server: Server) -> Finding:
 def length(context: Context) -> Iterator[Finding]:
     """See whether a completion that was cut off says so."""
     server = asked_of(context)
-    cap = SMALL_CAP
-    reply = server.ask_as_told(server.body(LONG_TASK, max_tokens=cap))
+    cap, reply = SMALL_CAP, server.capped()
     used = tokens_of(reply)
     if reply.finish_reason != "length" and (used is None or used < cap):
         # It may have ended by itself: greedily, one token less cuts it.
@@ -111,14 +110,31 @@ def length(context: Context) -> Iterator[Finding]:
         reply = server.ask_as_told(server.body(LONG_TASK, max_tokens=cap))
         used = tokens_of(reply)
     yield judged(reply, used, cap)
-    asked = server.probe_tokens
-    longer = tokens_of(reply := server.ask(LONG_TASK))
-    if reply.finish_reason == "length" and longer is not None and longer < asked:
+    yield from too_early(server)
+
+
+def too_early(server: Server) -> Iterator[Finding]:
+    """See whether a reply that says it was cut off has fewer tokens than were allowed."""
+    for content in (LONG_TASK, QUESTION):
+        reply = server.ask(content)
+        used, asked, n_chars = tokens_of(reply), server.probe_tokens, len(whole(reply))
+        if reply.finish_reason != "length" or used is None or used >= asked:
+            continue
+        if n_chars > used * CHARS_PER_TOKEN:
+            yield Finding(
+                "length", "warn", f"the usage counts {used} tokens for {n_chars} characters",
+                "lengths in tokens, and what they say about truncation, are wrong",
+                "look at what stands between here and the server, or update the server",
+            )  # fmt: skip
+            return
         yield Finding(
-            "length", "fail", f"cut off after {longer} tokens where {asked} were allowed",
-            "the server has a limit of its own, which counts against the model that reasons longer",
+            "length", "fail",
+            f"finish_reason 'length' after {used} tokens where {asked} were allowed",
+            "a limit of the server's own counts against the model that reasons longer; one that "
+            "says so of every answer makes all of them count as cut off",
             "look for a limit in the server's settings (context, n_predict, max_new_tokens)",
         )  # fmt: skip
+        return
 
 
 def judged(reply: Reply, used: int | None, cap: int) -> Finding:
@@ -225,7 +241,10 @@ def defaults(server: Server, wanted: Mapping[str, Any]) -> Iterator[Finding]:
 
 def unwise(server: Server, wanted: Mapping[str, Any]) -> Iterator[Finding]:
     """Name settings that reasoning models are known to suffer from."""
-    if wanted.get("temperature") == 0 and thinks(server.ask(QUESTION)):
+    reply = server.ask(QUESTION)
+    # Reasoning that ended without an answer may be a plain answer that a parser took.
+    taken = not reply.content.strip() and reply.finish_reason != "length"
+    if wanted.get("temperature") == 0 and thinks(reply) and not taken:
         yield Finding(
             "sampling", "warn", "temperature 0 on a model that reasons",
             "reasoning models repeat themselves without end when decoded greedily",

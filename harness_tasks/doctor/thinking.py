@@ -29,14 +29,13 @@ from harness_tasks.reasoning import (
 )
 
 THINKING_NAMES = re.compile(r"qwq|thinking|magistral|gpt-oss|reason", re.IGNORECASE)
-# Enough for a model that reasons about 7 + 5 to come to its end.
-LONGER_TOKENS = 512
 # An answer of n characters has at most n tokens and a few that are not shown.
 SLACK_TOKENS = 8
 SWALLOWS = "the answer then has no content, and the model scores 0 whatever it wrote"
 NO_PARSER = (
     "start the server without a reasoning parser (vLLM, SGLang: no --reasoning-parser; llama.cpp: "
-    "--reasoning-format none): tags in the content are split here"
+    "--reasoning-format none): tags in the content are split here. Where the model does reason, "
+    "look for a stop string or an end token that ends it there"
 )
 
 
@@ -76,16 +75,28 @@ def told_not_to_think(server: Server) -> bool:
 
 def reasoning(context: Context) -> Iterator[Finding]:
     """Say in which field the reasoning comes, and whether the answer comes in the content."""
-    server = asked_of(context)
-    reply = server.ask(QUESTION)
+    yield reasoning_of(context, asked_of(context))
+
+
+def reasoning_of(context: Context, server: Server) -> Finding:
+    """Say the same of one server."""
+    reply = answer_of(context, server)
     if reply.content.strip():
-        yield with_content(context, server, reply)
-    elif reply.reasoning and reply.finish_reason != "length":
-        yield swallowed(f"{shown(reply.reasoning[:80])!r} arrived as reasoning, with no content")
-    elif reply.reasoning:
-        yield cut_in_reasoning(server, reply)
-    else:
-        yield nothing(reply)
+        return with_content(context, server, reply)
+    if reply.reasoning and reply.finish_reason != "length":
+        return ended_as_reasoning(server, reply)
+    if reply.reasoning:
+        return cut_in_reasoning(context, server, reply)
+    return nothing(reply)
+
+
+def answer_of(context: Context, server: Server) -> Reply:
+    """Return the answer to QUESTION; a longer one where no tag was seen yet and one is expected."""
+    reply = server.ask(QUESTION)
+    unseen = reply.finish_reason == "length" and not thinks(reply)
+    if unseen and begins_with(server, QUESTION) is None and expected_to_think(context, server):
+        return server.ask(QUESTION, max_tokens=server.longer_tokens)
+    return reply
 
 
 def with_content(context: Context, server: Server, reply: Reply) -> Finding:
@@ -105,6 +116,12 @@ def with_content(context: Context, server: Server, reply: Reply) -> Finding:
     expected = expected_to_think(context, server)
     if not expected:
         return passed("reasoning", "none: the model answers at once")
+    if reply.finish_reason == "length" and begins_with(server, QUESTION) is None:
+        return Finding(
+            "reasoning", "warn", f"no tag within {server.longer_tokens} tokens, and {expected}",
+            "the template may open the tag, unseen, or the reasoning is switched off or lost",
+            "look at one whole answer; prefilled=true in --model_args where only </think> is in it",
+        )  # fmt: skip
     return Finding(
         "reasoning", "warn", f"none, and {expected}",
         "a reasoning model whose reasoning is switched off, or lost on the way, scores lower",
@@ -145,24 +162,48 @@ def swallowed(found: str) -> Finding:
     return Finding("reasoning", "fail", found, SWALLOWS, NO_PARSER)
 
 
-def cut_in_reasoning(server: Server, reply: Reply) -> Finding:
+def writes_tags(server: Server) -> bool | None:
+    """Tell whether model or template writes a think tag, None where the server does not show it."""
+    begins, own = begins_with(server, QUESTION), without_parser(server, QUESTION)
+    if own is None or begins is None:
+        return None
+    return begins == OPENED or split(own, finish_reason="length").state in (CLOSED, UNCLOSED)
+
+
+def ended_as_reasoning(server: Server, reply: Reply) -> Finding:
+    """Tell a plain answer that a parser took from reasoning that ended without an answer."""
+    said = shown((reply.reasoning or "")[-80:])
+    if not writes_tags(server):
+        return swallowed(f"{said!r} arrived as reasoning, with no content")
+    return Finding(
+        "reasoning", "fail", f"the model's reasoning ends without an answer: {said!r}",
+        "an answer that is never written scores 0 whatever the model knows",
+        "look for stop strings in the server's settings and the model's generation_config.json, "
+        "and whether its end token is right",
+    )  # fmt: skip
+
+
+def cut_in_reasoning(context: Context, server: Server, reply: Reply) -> Finding:
     """Tell a model that reasons on from a parser that takes all for reasoning."""
     begun = f"apart, in the field {reply.reasoning_source}"
-    begins, own = begins_with(server, QUESTION), without_parser(server, QUESTION)
-    if own is not None and begins is not None:
-        if begins == OPENED or split(own, finish_reason="length").state in (CLOSED, UNCLOSED):
+    tags = writes_tags(server)
+    if tags is not None:
+        if tags:
             return passed("reasoning", f"{begun}; longer than {server.probe_tokens} tokens here")
+        own = without_parser(server, QUESTION) or ""
         return swallowed(
             f"the model writes no tag (its text begins {shown(own[:60])!r}), and all of it arrives "
             f"in the field {reply.reasoning_source}"
         )
-    longer = server.ask(QUESTION, max_tokens=max(LONGER_TOKENS, server.probe_tokens))
+    longer = server.ask(QUESTION, max_tokens=server.longer_tokens)
     if longer.content.strip():
         return passed("reasoning", f"{begun}; the answer in content")
     if longer.finish_reason != "length":
         return swallowed(f"{shown(whole(longer)[-80:])!r} arrived as reasoning, with no content")
+    if expected_to_think(context, server):
+        return passed("reasoning", f"{begun}; longer than {server.longer_tokens} tokens here")
     return Finding(
-        "reasoning", "warn", f"{begun}; no content within {LONGER_TOKENS} tokens",
+        "reasoning", "warn", f"{begun}; no content within {server.longer_tokens} tokens",
         f"the model reasons long, or a parser takes all for reasoning; {SWALLOWS}",
         "look at one whole answer, or start the server without a reasoning parser",
     )  # fmt: skip
@@ -188,7 +229,7 @@ def nothing(reply: Reply) -> Finding:
 def think_tag(context: Context) -> Iterator[Finding]:
     """Say whether the think tag is written by the model, by the template, or switched off."""
     server = asked_of(context)
-    reply, begins = server.ask(QUESTION), begins_with(server, QUESTION)
+    reply, begins = answer_of(context, server), begins_with(server, QUESTION)
     found = shape(reply)
     if begins == SWITCHED_OFF or (found.state == CLOSED and not found.reasoning):
         yield switched_off(context, server)

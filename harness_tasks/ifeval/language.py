@@ -9,6 +9,7 @@ Example: `is_language("Das ist ein kurzer deutscher Satz.", "de")` is True.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -54,6 +55,10 @@ def profiles() -> Any:
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 
     factory = DetectorFactory()
-    files = sorted(Path(PROFILES_DIRECTORY).iterdir())
-    factory.load_json_profile([path.read_text(encoding="utf-8") for path in files])
+    texts = [
+        path.read_text(encoding="utf-8") for path in sorted(Path(PROFILES_DIRECTORY).iterdir())
+    ]
+    # Its bare `except` makes a damaged profile of Ctrl-C, which reaches the main thread alone.
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(factory.load_json_profile, texts).result()
     return factory

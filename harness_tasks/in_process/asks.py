@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness_tasks.chat.settings import RequestFields, Settings, request_fields
 from harness_tasks.completion import Completion
+from harness_tasks.question_numbers import number_of
 from harness_tasks.sampling import DEFAULT_SEED, PRESETS, seed_for
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def asks_of(requests: Sequence[Any], engine: Engine) -> list[Ask]:
     asks = []
     for request in requests:
         prompt, given, *media = request.args
-        task, doc_id = str(request.task_name), request.doc_id
+        task, doc_id = str(request.task_name), number_of(request)
         if media:
             raise ValueError(f"{task} has images or audio, which distill-eval does not grade")
         key = f"{task} {sorted(given.items(), key=str)}"

@@ -155,6 +155,17 @@ def test_sampling_that_no_file_tells_is_a_notice(tmp_path: Path) -> None:
     assert "sampling of baseline and candidate unknown" in confounds(first, second)[0]
 
 
+def test_what_rows_alone_do_not_tell_is_not_called_unsent(tmp_path: Path) -> None:
+    whole = task(tmp_path / "a", config={"sampling": {"temperature": 0.0, "top_p": 0.95}})
+    rows = task(tmp_path / "b")
+    rows.file.results.clear()
+    assert found(whole, rows) == []
+    assert "sampling of candidate known in part only" in confounds(whole, rows)[0]
+    other = task(tmp_path / "c", config={"sampling": {"temperature": 0.6, "top_p": 0.95}})
+    (difference,) = found(other, rows)
+    assert difference.text == "temperature: baseline 0.6, candidate 0.0"
+
+
 def test_other_circumstances_are_notices(tmp_path: Path) -> None:
     first = task(tmp_path / "a", config={"server": {"kind": "vllm", "version": "0.9"}})
     second = task(

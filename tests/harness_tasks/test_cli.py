@@ -157,6 +157,14 @@ def test_what_lm_evals_parser_says_besides_is_passed_on(capsys: pytest.CaptureFi
     assert "unknown flag --x" in capsys.readouterr().err
 
 
+def test_a_json_object_among_plain_arguments_is_told_how_to_be_written() -> None:
+    given = 'base_url=http://x,extra_body={"token": "abc"}'
+    done = call("run", "--tasks", "distill_demo", "--model_args", given)
+    assert done.exit_code == 2
+    assert 'all of them are one: \'{"base_url": "http://..."' in done.output
+    assert "abc" not in done.output
+
+
 @pytest.mark.parametrize("repeats", ["0", "-1", "x"])
 def test_repeats_below_one_are_refused(repeats: str) -> None:
     assert call("run", "--repeats", repeats, "--tasks", "distill_demo").exit_code == 2
@@ -170,6 +178,7 @@ def test_remarks_on_our_own_doing_are_dropped_and_others_kept(
     for folder in (Path("runs/base/tasks").resolve(), "mine"):
         index.warning("Task 'a' from %s/a.yaml overrides existing task from b.yaml", folder)
     logging.getLogger("lm_eval.api.task").warning("a: Custom kwargs can be passed to `--metadata`")
+    logging.getLogger("lm_eval.evaluator").warning("pretrained=None appears to be an instruct or\n")
     assert [record.getMessage() for record in caplog.records] == [
         "Task 'a' from mine/a.yaml overrides existing task from b.yaml"
     ]
@@ -383,6 +392,8 @@ def test_what_a_finished_run_lacks_is_said_with_the_next_step() -> None:
     assert "2 of 40 requests failed and are left out of the score (HTTP 500)" in lines[0]
     assert "3 of 40 completions were cut off; the same command with --retry-t" in lines[1]
     assert "--max-tokens 200" in lines[1]
+    in_process = list(lacking("toy", {**told, "sampling": {"max_tokens": 100}}, kept=False))
+    assert "; --gen_kwargs max_gen_toks=200 under another --run" in in_process[1]
     (cut,) = lacking("toy", {**told, "n_errors": 0})
     assert cut.endswith("completions were cut off")
     assert list(lacking("toy", {"n_samples": 40, "n_errors": 0, "n_truncated": 0})) == []

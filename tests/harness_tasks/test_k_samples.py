@@ -16,6 +16,7 @@ from lm_eval.utils import make_table
 
 from harness_tasks import catalogue, manifest
 from harness_tasks.catalogue import TASKS_DIR
+from harness_tasks.local_chat import LocalChat
 from tests.conftest import REPO
 from tests.fakes import Answer, FakeUpstream, Received, chat
 from tests.harness_tasks.test_tasks import Scripted, evaluate, gold_of
@@ -223,3 +224,24 @@ def test_a_run_of_k_samples_is_read_whole_by_the_analysis(tmp_path: Path) -> Non
     assert told.returncode == 0, told.stderr
     for measure in ("avg@4", "pass@4", "maj@4"):
         assert measure in told.stdout
+
+
+def test_a_question_has_its_seed_and_id_also_where_samples_chose_it(tmp_path: Path) -> None:
+    sent: dict[str, dict[str, int]] = {}
+    chosen: dict[str, dict[str, Any]] = {
+        "all": {"limit": 8},
+        "some": {"samples": {"distill_demo": [2, 7]}},
+    }
+    for name, which in chosen.items():
+        with FakeUpstream(by_seed) as server:
+            args = {"base_url": server.url, "model": "fake", "run": "r", "temperature": 1.0}
+            done = simple_evaluate(
+                LocalChat(**args), tasks=["distill_demo"], task_manager=manager(repeats=2), **which
+            )
+            sent[name] = {r.headers["x-request-id"]: r.body["seed"] for r in server.requests}
+    assert sorted(sent["some"]) == [f"r/distill_demo/{doc}/{i}" for doc in (2, 7) for i in (0, 1)]
+    assert sent["some"].items() <= sent["all"].items()
+    assert done is not None
+    for row in done["samples"]["distill_demo"]:
+        ids = [one["request_id"] for one in row["samples"]]
+        assert ids == [f"r/distill_demo/{row['doc_id']}/{i}" for i in (0, 1)]

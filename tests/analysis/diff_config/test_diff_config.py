@@ -320,6 +320,24 @@ def test_a_run_that_has_finished_no_task_is_compared_by_its_settings(tmp_path: P
     assert "only settings are compared" in found["unknown"][0]["text"]
 
 
+def test_a_run_under_way_is_compared_by_what_it_asks(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        asking = {"sampling": {"quiz": {"temperature": 1.0}}, "n_requests": {"quiz": 3}}
+        content |= {"tasks": {}, "status": "running", "sampling": None, "asking": asking}
+
+    one, other = manifests(tmp_path, change)
+    finished = json.loads(one.read_text(encoding="utf-8"))
+    finished["tasks"]["quiz"]["n_samples"] = 2
+    one.write_text(json.dumps(finished), encoding="utf-8")
+    found = told(one, other)
+    assert found["tasks"] == ["quiz"]
+    assert [item["text"] for item in found["differences"]] == [
+        "temperature: baseline 0.6, candidate 1.0",
+        "completions asked for: baseline 2, candidate 3",
+        "the candidate is not finished, its manifest says 'running'",
+    ]
+
+
 def test_no_task_in_common_is_refused_and_no_option_allows_it(tmp_path: Path) -> None:
     found = told(*manifests(tmp_path, setting("tasks", to={"other": {}})))
     assert not found["comparable"]

@@ -95,6 +95,16 @@ def test_the_context_of_the_server_is_a_limit_too() -> None:
     assert said.endswith("serve the model with a longer context")
 
 
+def test_completions_that_end_far_below_max_tokens_were_cut_off_by_the_context() -> None:
+    """llama.cpp answers up to the end of a slot's context, and says length as at max_tokens."""
+    (said,) = said_of(*[cut(799), cut(812)] * 5, max_tokens=32768)
+    assert "cut off by the server at up to 812 tokens, before max_tokens=32768" in said
+    assert said.endswith("serve the model with a longer context")
+    assert "--retry-truncated" not in said
+    (said,) = said_of(*[cut(100)] * 9, cut(50), max_tokens=100)
+    assert "cut off at max_tokens=100" in said
+
+
 def test_tasks_are_counted_apart() -> None:
     said: list[str] = []
     watch = Watch(said.append)

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness_tasks.doctor.arms import QUESTIONS, arms, likelihoods, lora
-from harness_tasks.doctor.finding import Context
+from harness_tasks.doctor.arms import arms, likelihoods, lora
+from harness_tasks.doctor.finding import Context, Finding
 from tests.fakes import Answer, FakeUpstream, Received, chat, reply_json
 from tests.harness_tasks.doctor.asked import context_of, found_by, server_of, statuses
-from tests.misbehaving import MisbehavingServer
+from tests.misbehaving import OPENER, THINKER, MisbehavingServer
 
 TWO = ("base", "student")
+HOSTED = {"image": "openrouter"}
 
 
 def with_probabilities(told: Callable[[str], Any]) -> Callable[[Received], Answer]:
@@ -92,7 +93,8 @@ def test_an_adapter_that_is_applied_passes() -> None:
     with MisbehavingServer(adapters={"student": "tuned"}) as fake:
         [found] = found_by(lora, two_on(fake))
     assert found.status == "pass"
-    assert f"of {len(QUESTIONS)} questions" in found.found
+    # Two questions that tell the models apart are enough: no more are asked.
+    assert found.found == "the two models differ on 2 of 3 questions"
 
 
 def test_a_model_is_not_held_against_itself() -> None:
@@ -105,9 +107,9 @@ def test_a_model_is_not_held_against_itself() -> None:
 @pytest.mark.parametrize(
     ("traits", "what"),
     [
-        ({"context": 2048}, "context: 40960 against 2048"),
+        ({"context": 2048}, "student: 2048 tokens for prompt and completion"),
         ({"image": "sglang"}, "server: vLLM 0.32.0 against SGLang 0.5.3"),
-        ({"adds_system_prompt": True}, "prompt tokens of one question"),
+        ({"adds_system_prompt": True}, "the prompts differ: "),
     ],
 )
 def test_arms_that_are_asked_in_two_ways_are_told(traits: dict[str, Any], what: str) -> None:
@@ -122,6 +124,46 @@ def test_arms_that_are_asked_alike_pass() -> None:
     with MisbehavingServer() as one, MisbehavingServer(names=("student",)) as two:
         context = dataclasses.replace(context_of(one), against=server_of(two.url))
         assert statuses(found_by(arms, context)) == ["pass"]
+
+
+def on_two_servers(one: dict[str, Any], two: dict[str, Any], **given: Any) -> list[Finding]:
+    with MisbehavingServer(**one) as first, MisbehavingServer(names=("other",), **two) as second:
+        other = server_of(second.url)
+        return found_by(arms, dataclasses.replace(context_of(first, **given), against=other))
+
+
+def test_a_template_that_only_opens_the_think_tag_is_told_and_no_doubt() -> None:
+    for one, two in ((OPENER, THINKER), (THINKER, OPENER)):
+        found = on_two_servers({"model": one}, {"model": two})
+        assert statuses(found) == ["pass", "pass"]
+        assert "opens the think tag" in found[1].found
+
+
+def test_other_prompts_are_a_warning_that_knows_of_templates_of_their_own() -> None:
+    [shown] = on_two_servers({}, {"adds_system_prompt": True})
+    [counted] = on_two_servers(HOSTED, {**HOSTED, "adds_system_prompt": True})
+    assert (shown.status, counted.status) == ("warn", "warn")
+    assert "prompt tokens against" in counted.found
+    assert "a base beside an R1-style student" in shown.why
+
+
+def test_what_spoils_the_second_arm_alone_is_found() -> None:
+    swallowed = on_two_servers({"model": THINKER}, {"swallows_answer": True})
+    assert [(f.status, f.found) for f in swallowed] == [
+        ("fail", "other: '12' arrived as reasoning, with no content")
+    ]
+    small = on_two_servers({}, {"context": 512}, max_tokens=600, max_tokens_is_default=False)
+    assert [f.status for f in small] == ["fail"]
+    assert small[0].found.startswith("other: 512 tokens for prompt and completion")
+
+
+def test_arms_of_unlike_speed_are_asked_for_texts_of_one_length() -> None:
+    with MisbehavingServer(adapters={"student": "x"}, ignores_adapter=True) as fake:
+        context = two_on(fake)
+        assert context.against is not None
+        context.against.probe_tokens = 16
+        found_by(arms, context)
+        assert statuses(found_by(lora, context)) == ["fail"]
 
 
 def test_a_second_server_that_is_gone_fails() -> None:

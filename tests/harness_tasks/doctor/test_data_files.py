@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,9 @@ from tests.fakes import FakeUpstream, Received, fault, reply_json
 BENCHMARKS = SHARED / "data" / "benchmarks"
 
 
-def found(*tasks: str, data_dir: Path | None = None) -> list[Finding]:
+def found(*tasks: str, data_dir: Path | None = None, **metadata: str) -> list[Finding]:
     folder = str(data_dir) if data_dir else None
-    return list(data_files.data_files(Context(tasks=tasks, data_dir=folder)))
+    return list(data_files.data_files(Context(tasks=tasks, data_dir=folder, metadata=metadata)))
 
 
 def in_child(cache: Path, *tasks: str, **environ: str) -> list[dict[str, Any]]:
@@ -74,6 +75,10 @@ def test_a_changed_question_is_a_failure_and_the_other_files_stand(tmp_path: Pat
     assert (bad.status, good.status) == ("fail", "pass")
     assert "differ in text, answer or order" in bad.found
     assert "gsm8k (1319 questions)" in good.found
+    own = re.findall(r'"accept_sha256": "(\w+)"', bad.found)[-1]
+    (accepted,) = found("distill_math500", data_dir=tmp_path, accept_sha256=own)
+    assert accepted.status == "pass"
+    assert "the rows that --metadata accepts" in accepted.found
 
 
 def test_a_folder_without_the_file_says_which_file_it_takes(tmp_path: Path) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from harness_tasks.chat.reply import Reply, UpstreamError
-from harness_tasks.doctor.probe import FEWEST_TOKENS, PROBE_S, QUESTION, Server, doctored
+from harness_tasks.doctor.probe import (
+    FEWEST_TOKENS,
+    PROBE_S,
+    QUESTION,
+    SMALL_CAP,
+    Server,
+    doctored,
+    tokens_per_s,
+    within,
+)
 from tests.fakes import Answer, FakeUpstream, Received, chat, fault, reply_json
 from tests.harness_tasks.doctor.asked import server_of, settings
+from tests.misbehaving import MisbehavingServer
 
 ADDRESS = "http://127.0.0.1:9"
 
@@ -68,21 +79,42 @@ def test_faults_stand_in_their_place_and_passing_ones_are_counted() -> None:
     assert sorted(type(reply).__name__ for reply in replies) == ["Reply", "UpstreamError"]
 
 
-def test_a_slow_server_is_asked_for_fewer_tokens() -> None:
-    server = Server(settings(ADDRESS))
-    quick = Reply("x", None, None, "length", {"completion_tokens": 64}, latency_s=PROBE_S)
-    server.pace(quick)
-    assert server.probe_tokens == 64
-    server.pace(Reply("x", None, None, "length", {"completion_tokens": 64}, latency_s=16.0))
-    assert server.probe_tokens == 24
-    server.pace(Reply("x", None, None, "length", {"completion_tokens": 24}, latency_s=600.0))
-    assert server.probe_tokens == FEWEST_TOKENS
+@pytest.mark.parametrize(
+    ("n", "ttft_s", "rate"),
+    [(8, None, 4.0), (8, 1.0, 7.0), (8, 1.99, 4.0), (None, None, SMALL_CAP / 2)],
+)
+def test_the_pace_is_that_of_the_tokens_behind_the_first(
+    n: int | None, ttft_s: float | None, rate: float
+) -> None:
+    usage = {"completion_tokens": n} if n else {}
+    reply = Reply("x", None, None, "length", usage, latency_s=2.0, ttft_s=ttft_s)
+    assert tokens_per_s(reply) == rate
 
 
-def test_a_short_answer_says_nothing_about_the_pace() -> None:
-    server = Server(settings(ADDRESS))
-    server.pace(Reply("12", None, None, "stop", {"completion_tokens": 2}, latency_s=60.0))
-    assert server.probe_tokens == 64
+@pytest.mark.parametrize(("rate", "n"), [(1.0, FEWEST_TOKENS), (10.0, 30), (1e9, 64)])
+def test_a_slow_server_is_asked_for_fewer_tokens(rate: float, n: int) -> None:
+    assert within(rate * PROBE_S, 64) == n
+
+
+def test_the_limits_of_tokens_stay_once_the_pace_is_known() -> None:
+    with MisbehavingServer(pause_s=0.4) as fake:
+        server = server_of(fake.url)
+        server.warm_up()
+        settled = server.probe_tokens
+        assert FEWEST_TOKENS <= settled < 64
+        fake.traits = replace(fake.traits, pause_s=1.2)
+        server.ask(QUESTION)
+        assert server.probe_tokens == settled
+
+
+def test_fields_go_by_the_names_that_the_run_gives_them(upstream: FakeUpstream) -> None:
+    names = {"max_tokens": "max_completion_tokens", "temperature": None}
+    server = server_of(upstream.url, wire_names=names)
+    server.ask(QUESTION)
+    server.raw(server.body(QUESTION))
+    for request in upstream.requests:
+        assert request.body["max_completion_tokens"] == 64
+        assert {"max_tokens", "temperature"} & set(request.body) == set()
 
 
 def test_it_gives_up_sooner_than_a_run() -> None:
