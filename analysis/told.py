@@ -154,6 +154,18 @@ def model_args_of(run: Told) -> dict[str, Any]:
     return run.file.model_args or mapping(settings_of(run).get("model_args"))
 
 
+def base_url_of(run: Told) -> str | None:
+    """Return the server's address, None where no file tells."""
+    recorded = mapping(run.file.manifest.get("model")).get("base_url")
+    return run.file.config.get("base_url") or recorded or model_args_of(run).get("base_url")
+
+
+def base_seed_of(run: Told) -> int | None:
+    """Return the seed that the seeds of all samples are made of, None where no file tells."""
+    told = (run.file.config.get("base_seed"), run.file.manifest.get("base_seed"))
+    return next((one for one in told if one is not None), model_args_of(run).get("seed"))
+
+
 def sampling_of(run: Told) -> dict[str, Any] | None:
     """Return the sampling of a run, None where no file tells it.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -92,6 +93,7 @@ def run(debug: bool, **given: Any) -> None:
     except KeyboardInterrupt as pressed:
         if debug:
             raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would break the ending
         click.echo(str(pressed) or "interrupted before the run began", err=True)
         sys.exit(INTERRUPTED)
     except (ValueError, ImportError) as wrong:

@@ -14,6 +14,7 @@ Example, shortened:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -129,8 +130,13 @@ def write(folder: Path, manifest: Manifest) -> Path:
     path = folder / FILE_NAME
     draft = folder / f".{FILE_NAME}.{os.getpid()}"
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        draft.replace(path)
+    except OSError as full:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise OSError(full.errno, full.strerror, str(path)) from full
     return path
 
 

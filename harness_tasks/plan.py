@@ -75,6 +75,7 @@ class Plan:
     override: dict[str, Path] = field(default_factory=dict)  # task -> the YAML that it extends
     notes: list[str] = field(default_factory=list)
     retry: Retry = NOTHING
+    before: manifest.Manifest | None = None  # that of the finished run to which this one adds
 
 
 def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
@@ -118,7 +119,7 @@ def make_plan(options: RunOptions, arguments: Namespace) -> Plan:
     if model == LOCAL_CHAT:
         model_args = {**model_args, "run": name}
     retry = options.retry.checked()
-    carried = run_folder.carried_on(manifest.read(folder), [*ours, *others], retry)
+    carried = run_folder.carried_on(run_folder.recorded(folder), [*ours, *others], retry)
     model_args = run_folder.with_store(model, model_args, folder, carried)
     arguments.model_args = model_args
     arguments.output_path = str(folder)

@@ -99,6 +99,7 @@ def begun(plan: Plan, said: Sequence[str] | None) -> manifest.Manifest:
     record = manifest.started(plan.name, command, plan.settings)
     if previous is not None:
         record |= {key: previous[key] for key in run_folder.KEPT if key in previous}
+        plan.before = previous if previous.get("status") == "finished" else None
     record["starts"] = [*record.get("starts", ()), manifest.now()]
     record["process"] = run_folder.this_process()
     record["retrying"] = " ".join(plan.retry.flags()) or None
@@ -128,6 +129,8 @@ def evaluate(cli: Any, plan: Plan, record: manifest.Manifest) -> None:
         execute(cli, plan, record)
     except KeyboardInterrupt as pressed:
         raise KeyboardInterrupt(str(pressed) or interrupted(plan)) from pressed
+    except OSError as broken:
+        raise OSError(f"{broken}; {kept_so_far(plan)}") from broken
     except ModuleNotFoundError as absent:
         raise ImportError(
             f"model {plan.arguments.model!r} needs the Python package {absent.name!r}, which "
@@ -205,11 +208,22 @@ def command_line(options: RunOptions, argv: Sequence[str]) -> list[str]:
 
 def interrupted(plan: Plan) -> str:
     """Say what a run leaves that was stopped before or after its requests."""
+    said = plan.folder / manifest.FILE_NAME
+    return f"interrupted: {kept_so_far(plan)} ({said} says so)"
+
+
+def kept_so_far(plan: Plan) -> str:
+    """Say what the same command finds when it is given again."""
+    if plan.arguments.model != LOCAL_CHAT:
+        return (
+            f"completions of model {plan.arguments.model!r} are kept when a run ends, so the same "
+            "command starts anew"
+        )
     store = plan.folder / run_folder.STORE
     kept = f"{store} keeps every completion" if store.exists() else "nothing was asked yet"
     return (
-        f"interrupted: {kept}, lm-eval's samples and results are written when a run ends; the same "
-        f"command goes on from there ({plan.folder / manifest.FILE_NAME} says so)"
+        f"{kept}, lm-eval's samples and results are written when a run ends; the same command "
+        "goes on from there"
     )
 
 
@@ -238,7 +252,13 @@ def execute(cli: Any, plan: Plan, record: manifest.Manifest) -> None:
         if any(docs.runs_code(source) for source in docs.loaded()):
             record["isolation"] = isolation_of_run()
         record["finished_at"] = manifest.now()
-        manifest.write(plan.folder, record)
+        manifest.write(plan.folder, to_keep(plan, record))
+
+
+def to_keep(plan: Plan, record: manifest.Manifest) -> manifest.Manifest:
+    """Return the manifest; a start that asked nothing leaves that of a finished run as it was."""
+    unasked = plan.arguments.model == LOCAL_CHAT and record["asking"] is None
+    return plan.before if plan.before and unasked and record["status"] != "finished" else record
 
 
 def isolation_of_run() -> dict[str, Any]:

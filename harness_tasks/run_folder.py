@@ -29,7 +29,10 @@ LOCK = ".lock"
 UNFINISHED = ".unfinished"
 ASIDE = "choose another --run NAME, or move the folder away"
 # What an earlier start leaves in the manifest of the next one.
-KEPT = ("created_at", "starts", "tasks", "results", "isolation", "retried")
+KEPT = (
+    "created_at", "starts", "tasks", "results", "isolation", "retried",
+    "sampling", "base_seed", "model", "server",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def command_of(run_name: str) -> list[str]:
     Raises:
         ValueError: there is no such run, or the record of its command leaves a secret out.
     """
-    record = manifest.read(RUNS_DIR / run_name)
+    record = recorded(RUNS_DIR / run_name)
     if record is None:
         raise ValueError(
             f"there is no run {run_name!r} in {RUNS_DIR} to go on with; to begin one, name its "
@@ -175,6 +178,21 @@ def command_of(run_name: str) -> list[str]:
             "the whole command again"
         )
     return said
+
+
+def recorded(folder: Path) -> manifest.Manifest | None:
+    """Return the folder's manifest, None where there is none.
+
+    Raises:
+        ValueError: it cannot be read; the message says how to go on without it.
+    """
+    try:
+        return manifest.read(folder)
+    except ValueError as damaged:
+        raise ValueError(
+            f"{damaged}; move that file away and give the whole command again: what "
+            f"{folder / STORE} holds is not asked again"
+        ) from damaged
 
 
 def without_retry(argv: Sequence[str]) -> list[str]:
@@ -197,7 +215,7 @@ def check_folder(
     Raises:
         ValueError: the folder holds another measurement, these tasks already, or nothing to retry.
     """
-    previous = manifest.read(folder)
+    previous = recorded(folder)
     if previous is None:
         found = next(folder.rglob("results_*.json"), None) if folder.is_dir() else None
         if found is not None:
@@ -209,8 +227,9 @@ def check_folder(
     if measured:
         refuse_other_settings(folder, previous or {}, settings)
     if retry:
-        refuse_nothing_to_retry(folder, measured, tasks)
+        refuse_unfinished(folder, measured, tasks)
         refuse_unlike_limits(previous or {}, tasks, retry)
+        refuse_nothing_to_retry(folder, previous or {}, tasks, retry)
     elif again := sorted(measured & set(tasks)):
         raise ValueError(already_there(folder, previous or {}, again))
     return previous
@@ -231,7 +250,7 @@ def refuse_other_settings(
         )
 
 
-def refuse_nothing_to_retry(folder: Path, measured: Iterable[str], tasks: Iterable[str]) -> None:
+def refuse_unfinished(folder: Path, measured: Iterable[str], tasks: Iterable[str]) -> None:
     """Refuse to retry what has not ended.
 
     Raises:
@@ -245,14 +264,37 @@ def refuse_nothing_to_retry(folder: Path, measured: Iterable[str], tasks: Iterab
         )
 
 
-def refuse_unlike_limits(previous: manifest.Manifest, tasks: Iterable[str], retry: Retry) -> None:
-    """Refuse to retry the errors of tasks together that have unlike limits by now.
+def refuse_nothing_to_retry(
+    folder: Path, previous: manifest.Manifest, tasks: Iterable[str], retry: Retry
+) -> None:
+    """Refuse a retry that would ask nothing.
 
     Raises:
-        ValueError: some were retried with a larger limit, and some were not.
+        ValueError: no request failed, no completion was cut off.
+    """
+    wanted = {"n_errors": retry.errors, "n_truncated": retry.truncated}
+    entries = [previous["tasks"][task] for task in tasks]
+    counts = [entry.get(name) for entry in entries for name, asked in wanted.items() if asked]
+    if all(count == 0 for count in counts):
+        said = {"n_errors": "no request failed", "n_truncated": "no completion was cut off"}
+        nothing = " and ".join(said[name] for name, asked in wanted.items() if asked)
+        raise ValueError(f"{folder}: {nothing}, so there is nothing to ask again")
+
+
+def refuse_unlike_limits(previous: manifest.Manifest, tasks: Iterable[str], retry: Retry) -> None:
+    """Refuse a limit below one that was asked with already, and unlike ones for failed requests.
+
+    Raises:
+        ValueError: the limit is smaller, or some tasks were retried with a larger one, some not.
     """
     larger = limits_of(previous)
     limits = {larger.get(task) for task in tasks}
+    most = max((limit for limit in limits if limit), default=0)
+    if retry.truncated and retry.max_tokens is not None and retry.max_tokens < most:
+        raise ValueError(
+            f"--max-tokens {retry.max_tokens} is less than the {most} that the last retry asked "
+            "with; give as many, or more"
+        )
     if retry.errors and not retry.truncated and len(limits) > 1:
         retried = ", ".join(sorted(set(tasks) & set(larger)))
         raise ValueError(

@@ -78,10 +78,12 @@ class Traits:
     seeds_alone_only: bool = False
     ignores_temperature: bool = False
     says_stop: bool = False
+    says_length: bool = False
     ignores_cap: bool = False
     caps_at: int | None = None
     no_finish_reason: bool = False
     no_usage: bool = False
+    zero_usage: bool = False
     bos_twice: bool = False
     adds_system_prompt: bool = False
     keeps_prompt_tokens: int | None = None
@@ -337,10 +339,14 @@ class MisbehavingServer(FakeUpstream):
         """Falsify what is said beside the text."""
         if self.traits.says_stop:
             sent = replace(sent, finish="stop")
+        if self.traits.says_length:
+            sent = replace(sent, finish="length")
         if self.traits.no_finish_reason:
             sent = replace(sent, finish=None)
         if self.traits.no_usage:
             sent = replace(sent, usage=None)
+        if self.traits.zero_usage:
+            sent = replace(sent, usage={"prompt_tokens": 0, "completion_tokens": 0})
         return sent
 
     def send(self, sent: Sent, body: Mapping[str, Any], broken: bool) -> Answer:

@@ -1,4 +1,4 @@
-"""The README's first screen, and its commands, typed: with recorded answers and a tiny model.
+"""The README's first screen, its commands and the tutorial's: typed, with recorded answers.
 
 What stands for something of the reader's own (a model, a teacher's key, the hub's questions) is
 replaced by something small that needs no network; the rest is typed as it stands.
@@ -13,6 +13,7 @@ import pytest
 
 from docs.generate.schemas import words
 from harness_tasks.records import read_jsonl, write_jsonl
+from tests import test_tutorial as tutorial
 from tests.conftest import REPO
 from tests.training import tiny
 from tests.typing_pages import commands_of, replaced, typed
@@ -26,7 +27,7 @@ SERVER = (
 )
 # Serves checkpoints with vLLM for hours: tests/training/checkpoints/test_sweep.py runs it, small.
 TOO_LONG = ("distill-train sweep",)
-FIRST_SCREEN_LINES = 50
+FIRST_SCREEN_LINES = 42
 
 
 def test_the_first_screen_has_what_it_must_in_order() -> None:
@@ -59,21 +60,31 @@ TRAINING = [
 ]
 
 
+def test_the_tutorial_goes_slowly_through_the_same_commands() -> None:
+    assert len(set(ASKING) & set(tutorial.COMMANDS)) >= 6
+
+
 @pytest.mark.slow
 def test_asking_and_comparing(tmp_path: Path) -> None:
-    """The questions that ship with the package stand for those of the hub."""
-    own = {"distill_math": "distill_demo", "distill_gsm8k": "distill_demo --limit 10"}
+    """The tutorial's commands, then those of the README that it lacks, in one folder.
+
+    The questions that ship with the package stand for those of the hub.
+    """
+    own = {"distill_math500": "distill_demo", "distill_gsm8k": "distill_demo --limit 10"}
+    road = [line for line in tutorial.COMMANDS if line.startswith("distill-")]
     servers = [
         SERVER.format(file=RECORDED / f"{arm}.jsonl", name=arm, port=port)
         for arm, port in (("base", 8080), ("student", 8081))
     ]
     # A server that plays back has faults that the doctor finds.
-    asked = [f"{line} || test $? -le 2" if " doctor " in line else line for line in ASKING]
+    lines = dict.fromkeys([*road, *ASKING])
+    asked = [f"{line} || test $? -le 2" if " doctor " in line else line for line in lines]
     told = typed("\n".join([*servers, *(replaced(line, own) for line in asked)]), tmp_path)
     assert [part for part in ("Scorecard", "reachable", "base-4") if part not in told] == []
     for name, n_samples in (("base", 40), ("student", 40), ("base-4", 40), ("plain", 10)):
         (path,) = (tmp_path / "runs" / name).rglob("samples_*.jsonl")
         assert sum(len(row["samples"]) for row in read_jsonl(path)) == n_samples
+    assert (tmp_path / "runs" / "rehearsal-student" / "manifest.json").is_file()
     told_and_written(tmp_path / "runs" / "base")
     assert list((tmp_path / "runs" / "log").glob("exchanges-*.jsonl*"))
     assert (tmp_path / "report.html").stat().st_size > 100_000

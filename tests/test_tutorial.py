@@ -1,6 +1,7 @@
-"""docs/tutorial.md, typed from its first command to its last: with recorded answers, and for real.
+"""docs/tutorial.md: its steps, and the whole of it typed for real, with two tiny random models.
 
-The second test needs llama-server (`make server-llamacpp`) and asks two tiny random models.
+That needs llama-server (`make server-llamacpp`). With recorded answers, tests/test_readme.py types
+the same commands in one walk with those of the README.
 """
 
 from __future__ import annotations
@@ -18,23 +19,19 @@ from tests.typing_pages import commands_of, replaced, typed
 
 PAGE = (REPO / "docs" / "tutorial.md").read_text(encoding="utf-8")
 COMMANDS = commands_of(PAGE)
-RECORDED = REPO / "tests" / "recorded_demo"
 # The table of questions to ask further; `leakage` needs the reader's own training data.
 FURTHER = [line for line in re.findall(r"`(distill-report [^`]+)`", PAGE) if "runs/base" in line]
-IN_PLACE_OF_LLAMA = (
-    "python -m proxy.recorded_server --completions {file} --model {arm} --listen 127.0.0.1:{port} &"
-)
 
 
-def road(*servers: str, further: bool) -> str:
+def road(*servers: str) -> str:
     """Return the tutorial's commands behind these servers, the demo in place of MATH-500.
 
-    The doctor may find fault with a server that plays back, or with a tiny random model.
+    The doctor may find fault with a tiny random model.
     """
     own = {"distill_math500": "distill_demo --limit 10"}
     lines = [replaced(line, own) for line in COMMANDS if line.startswith("distill-")]
     lines = [f"{line} || test $? -le 2" if " doctor " in line else line for line in lines]
-    tables = [line for line in FURTHER if further and "--train" not in line]
+    tables = [line for line in FURTHER if "--train" not in line]
     return "\n".join([*servers, *lines, *tables])
 
 
@@ -49,20 +46,6 @@ def test_the_page_has_every_step() -> None:
     assert len(FURTHER) >= 6
 
 
-@pytest.mark.slow
-def test_recorded_answers_walk_the_whole_road(tmp_path: Path) -> None:
-    servers = [
-        IN_PLACE_OF_LLAMA.format(file=RECORDED / f"{arm}.jsonl", arm=arm, port=port)
-        for arm, port in (("base", 8080), ("student", 8081))
-    ]
-    told = typed(road(*servers, further=False), tmp_path)
-    assert "Scorecard" in told
-    assert (tmp_path / "report.html").stat().st_size > 100_000
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {
-        "log", "rehearsal-base", "rehearsal-student", "base", "student",
-    }  # fmt: skip
-
-
 @pytest.mark.server
 @pytest.mark.slow
 def test_two_gguf_models_walk_the_whole_road(tmp_path: Path) -> None:
@@ -74,7 +57,7 @@ def test_two_gguf_models_walk_the_whole_road(tmp_path: Path) -> None:
     served = [line for line in COMMANDS if line.startswith("llama-server")]
     servers = [replaced(line, {"-c 139264": "-c 4096 --threads 1"}) for line in served]
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-    told = typed(road(*servers, further=True), tmp_path, PATH=path)
+    told = typed(road(*servers), tmp_path, PATH=path)
     assert "llama.cpp" in told
     assert "Scorecard" in told
     assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -17,7 +17,6 @@ from analysis import alignment, comparability, told
 from analysis.comparability import Found, both
 from analysis.diff_config.sources import WHOLE_RUN, Source
 from analysis.pairing import pair
-from analysis.reading.folder import mapping
 from analysis.reading.load import TaskRun
 from analysis.rules import FORBIDS, Difference, of_rule
 from analysis.told import Told
@@ -185,22 +184,18 @@ def around(baseline: Source, candidate: Source) -> Found:
         if alone and any(task in other.runs for task in arm.runs):
             yield "tasks", f"only the {name} has {', '.join(alone)}"
     for rule, name, values in meant(*(arm.any_run for arm in arms)):
-        if values[0] != values[1]:
+        if values[0] != values[1] and not (rule == "model" and None in values):
             yield rule, both(name, *values)
 
 
 def meant(baseline: Told, candidate: Told) -> Iterator[tuple[str, str, list[object]]]:
     """Yield what two arms are meant to differ in: the model, where it is served, the seed."""
     arms = baseline, candidate
-    yield "model", "model", [run.file.model for run in arms]
-    manifests = [mapping(run.file.manifest.get("model")) for run in arms]
-    urls = [
-        run.file.config.get("base_url") or manifest.get("base_url")
-        for run, manifest in zip(arms, manifests, strict=True)
-    ]
-    yield "model", "base_url", list(urls)
-    seeds = [run.file.config.get("base_seed", told.model_args_of(run).get("seed")) for run in arms]
-    yield "seed", "seed", list(seeds)
+    given = [told.model_args_of(run) for run in arms]
+    models = [run.file.model or one.get("model") for run, one in zip(arms, given, strict=True)]
+    yield "model", "model", models
+    yield "model", "base_url", [told.base_url_of(run) for run in arms]
+    yield "seed", "seed", [told.base_seed_of(run) for run in arms]
 
 
 def no_common(baseline: Source, candidate: Source) -> str:

@@ -159,7 +159,7 @@ class Asker:
                 {**job.body(self.model), "stream": self.stream}, job.request_id
             )
         except UpstreamError as fault:
-            earlier = self.kept and self.kept.fail(job, self.transport.without_secrets(str(fault)))
+            earlier = self.kept and self.kept.fail(job, str(fault))
             watch.note(turn, fault)
             if earlier:
                 return self.taken(earlier, job)

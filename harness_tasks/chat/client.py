@@ -6,8 +6,8 @@ Owns retries and time limits. Refuses to own what is asked (`local_chat`), which
 
 A retry repeats the same request, seed included: transport faults, a stalled or broken-off stream, a
 malformed reply, 408, 425, 429 and 5xx; Retry-After is honoured. Nothing else is sent twice. Of
-several servers, one that is gone is left out, and its requests go to the others at once, which is
-no retry.
+several servers, one that is gone is left out; what one of them fails goes to another one at once,
+which is no retry.
 
 Example, one completion:
 
@@ -72,7 +72,7 @@ class ChatClient:
         """
         self.replicas.models.add(str(body.get("model")))
         attempt = 0
-        tried: set[Replica] = set()  # since the last wait
+        tried: dict[Replica, UpstreamError] = {}  # since the last wait
         while True:
             replica = self.replicas.pick(tried)
             try:
@@ -82,20 +82,20 @@ class ChatClient:
                 finally:
                     replica.n_busy -= 1
             except UpstreamError as fault:
-                if self.replicas.left_out(replica, fault, tried):
+                if self.replicas.moves(replica, fault, tried):
                     self.n_moved += 1
-                    tried.add(replica)
+                    tried[replica] = fault
                     continue
                 wait = self.wait_before_retry(fault, attempt)
                 if wait is None:
                     raise after_attempts(fault, attempt + 1) from fault
                 self.n_retries += 1
                 attempt += 1
-                tried = {replica}
+                tried = {replica: fault}
                 await asyncio.sleep(wait)
             else:
                 self.n_failing = 0
-                self.replicas.replied(replica)
+                self.replicas.replied(replica, tried)
                 return reply
 
     def wait_before_retry(self, fault: UpstreamError, attempt: int) -> float | None:
@@ -143,6 +143,10 @@ class ChatClient:
         transport = replica.transport
         reader = ReplyReader(transport, asyncio.get_running_loop().time)
         stall_s = transport.stall_timeout_s if body.get("stream") else None
-        with self.watch.over(reader, transport.timeout_s, stall_s):
-            await replica.wire.send("POST", transport.endpoint.chat, content, request_id, reader)
-        return reader.reply(replica.base if self.transport.others else None)
+        try:
+            with self.watch.over(reader, transport.timeout_s, stall_s):
+                url = transport.endpoint.chat
+                await replica.wire.send("POST", url, content, request_id, reader)
+            return reader.reply(replica.base if self.transport.others else None)
+        except UpstreamError as fault:
+            raise transport.cleaned(fault) from None

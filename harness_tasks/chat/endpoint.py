@@ -107,6 +107,11 @@ class Endpoint:
         except ValueError:
             return host == "localhost" or host.endswith(".localhost")
 
+    @property
+    def is_certified(self) -> bool:
+        """Whether a certificate may be asked for; reading all that are trusted takes 0.1 s."""
+        return not (self.is_loopback and self.base.startswith("http:"))
+
 
 def servers_of(base_url: str) -> tuple[Endpoint, ...]:
     """Read one address, or several with `|`, `;`, a comma or white space between them.
@@ -167,6 +172,10 @@ class Transport:
                 text = text.replace(secret, "***")
         return text
 
+    def cleaned(self, fault: UpstreamError) -> UpstreamError:
+        """Return a fault without the key, which a server may send back anywhere."""
+        return fault.worded(self.without_secrets(str(fault)))
+
 
 @dataclass(frozen=True)
 class Offered:
@@ -207,13 +216,28 @@ def look_at(transport: Transport) -> Offered:
         from harness_tasks.chat.replicas import look_at_all
 
         return look_at_all(transport)
+    try:
+        return look_at_one(transport)
+    except UpstreamError as fault:
+        raise transport.cleaned(fault) from None
+
+
+def look_at_one(transport: Transport) -> Offered:
+    """Ask one server for its models.
+
+    Raises:
+        UpstreamError: as in `look_at`; the message may hold what the server sent back of the key.
+    """
     endpoint = transport.endpoint
     url = f"{endpoint.base}/models"
     timeout = httpx2.Timeout(LOOK_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     # A connection each: after an error some servers close theirs without a word.
     headers = {**transport.request_headers(), "connection": "close"}
     with httpx2.Client(
-        headers=headers, timeout=timeout, trust_env=not endpoint.is_loopback
+        headers=headers,
+        timeout=timeout,
+        trust_env=not endpoint.is_loopback,
+        verify=endpoint.is_certified,
     ) as client:
         for attempt in range(transport.max_retries + 1):
             try:

@@ -215,7 +215,7 @@ class Model(Generic[A]):
 
     def failed(self, request: Request, fault: UpstreamError) -> FailedError:
         """Note a failure, and give the endpoint up where no further request can succeed."""
-        said = self.transport.without_secrets(str(fault))
+        said = str(fault)
         self.store.add(request, None, said, None)
         self.n_in_a_row += 1
         # What has replied before, in an earlier run too, may only dislike these questions.

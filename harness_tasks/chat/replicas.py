@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from harness_tasks.chat.endpoint import NO_LISTING, Endpoint, Offered, Transport, backoff, look_at
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 GONE = ("connect", "transport", "cut", "stall", "HTTP 502", "HTTP 503", "HTTP 504")
 # Faults that end a run where they are every server's, and leave one out where they are its own.
 ESTRANGED = ("html", "HTTP 401", "HTTP 403", "HTTP 404")
+# Faults that are the question's or our own, and would be another server's as well.
+NOT_ITS_OWN = ("timeout", "too large", "descriptors", "refused question")
+MOST_OUTDONE = 3
+"""Requests that a server may fail and another then answer, before it is left out."""
 FIRST_WAIT_S = 2.0
 CHECK_TIMEOUT_S = 10.0
 
@@ -44,6 +48,7 @@ class Replica:
         self.n_busy = 0
         self.n_replies = 0
         self.n_faults = 0  # since it last replied
+        self.n_outdone = 0  # requests since then that it failed and another server answered
         self.down: UpstreamError | None = None
 
     @property
@@ -68,19 +73,27 @@ class Replicas:
 
         return self.all[0] if len(self.all) == 1 else min(self.all, key=rank)
 
-    def replied(self, replica: Replica) -> None:
-        """Take note of a completion."""
-        replica.n_replies += 1
-        replica.n_faults = 0
+    def replied(self, replica: Replica, tried: Mapping[Replica, UpstreamError]) -> None:
+        """Take note of a completion that the servers of `tried` had failed to give.
 
-    def left_out(self, replica: Replica, fault: UpstreamError, tried: Collection[Replica]) -> bool:
-        """Leave out a server that is gone; True where the request may go to another one at once."""
-        if len(self.all) == 1 or fault.kind not in (*GONE, *ESTRANGED):
+        One that refuses what others answer is no replica, and left alone it would draw most
+        requests: it is always the least loaded.
+        """
+        replica.n_replies += 1
+        replica.n_faults = replica.n_outdone = 0
+        for other, fault in tried.items():
+            if other is not replica and fault.kind not in NOT_ITS_OWN:
+                other.n_outdone += 1
+                if other.n_outdone >= MOST_OUTDONE and other.down is None:
+                    self.drain(other, fault)
+
+    def moves(self, replica: Replica, fault: UpstreamError, tried: Collection[Replica]) -> bool:
+        """Tell whether a request may go to another server at once; one that is gone is left out."""
+        if len(self.all) == 1 or fault.kind in NOT_ITS_OWN:
             return False
         others = [r for r in self.all if r is not replica and r.down is None and r not in tried]
-        if fault.kind in ESTRANGED and not others:
-            return False
-        if replica.down is None:
+        is_gone = fault.kind in GONE or (fault.kind in ESTRANGED and bool(others))
+        if is_gone and replica.down is None:
             self.drain(replica, fault)
         return bool(others)
 

@@ -57,6 +57,16 @@ class UpstreamError(ValueError):
         self.status = status
         self.retry_after_s = retry_after_s
 
+    def worded(self, message: str) -> UpstreamError:
+        """Return the same fault in other words."""
+        return UpstreamError(
+            message,
+            kind=self.kind,
+            retry=self.retry,
+            status=self.status,
+            retry_after_s=self.retry_after_s,
+        )
+
 
 @dataclass(frozen=True)
 class Reply:

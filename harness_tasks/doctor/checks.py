@@ -62,10 +62,11 @@ def walk(context: Context, checks: Sequence[Check], told: Told) -> Iterator[Find
 
     The first failure of a check that needs an address alone ends what needs the server.
     """
-    answers = context.server is not None
+    failed = ""
     gone: list[UpstreamError] = []
     for at, check in enumerate(checks, 1):
-        missing = lacks(check, context, answers and len(gone) < MOST_GONE)
+        failed = failed or (f"{gone[-1]}" if len(gone) >= MOST_GONE else "")
+        missing = lacks(check, context, failed)
         if missing:
             yield skipped(check.name, missing)
             continue
@@ -73,17 +74,20 @@ def walk(context: Context, checks: Sequence[Check], told: Told) -> Iterator[Find
         for finding in made(check, context, gone):
             yield finding
             if check.needs == "address" and (finding.status == "fail" or finding.broken):
-                answers = False
+                failed = f"`{check.name}` failed"
 
 
-def lacks(check: Check, context: Context, answers: bool) -> str:
-    """Say what a check needs and this call does not have, "" where nothing is missing."""
+def lacks(check: Check, context: Context, failed: str) -> str:
+    """Say what a check needs and this call does not have, "" where nothing is missing.
+
+    `failed` is why the server is not asked any more.
+    """
     if check.needs == "nothing":
         return ""
     if context.server is None:
         return "no server to ask: give --base_url"
-    if not answers:
-        return "not looked at: the server does not answer"
+    if failed:
+        return f"not looked at: {failed}"
     if check.needs == "against" and context.against is None:
         return "no second model to compare with: give --against URL or --against-model NAME"
     return ""

@@ -50,7 +50,7 @@ SMALL_CAP = 8
 # A probe should not take longer: a slow server is asked for fewer tokens.
 PROBE_S = 3.0
 # Enough for a model that reasons about 7 + 5 to come to its end, and the longest to wait for it.
-LONGER_TOKENS, LONGER_S = 512, 20.0
+LONGER_TOKENS, LONGER_S = 512, 15.0
 # The first request of a server that loads its model on demand may take longer.
 TIMEOUT_S, LOADING_S = 90.0, 240.0
 ON_DEMAND = ("transformers", "ollama", None)
@@ -274,10 +274,8 @@ class Server:
     def http(self, timeout_s: float) -> httpx2.Client:
         """Return a client for one small request; some servers close a connection without a word."""
         endpoint = self.transport.endpoint
-        # Reading the certificates of this machine takes longer than a request on it.
-        plain = endpoint.is_loopback and endpoint.base.startswith("http:")
         return httpx2.Client(
-            verify=not plain,
+            verify=endpoint.is_certified,
             headers={**self.transport.request_headers(), "connection": "close"},
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             trust_env=not endpoint.is_loopback,

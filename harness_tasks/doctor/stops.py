@@ -74,7 +74,7 @@ def fires_inside(server: Server) -> Finding:
     reply = server.ask(QUESTION)
     thought = shape(reply).reasoning.strip()
     if len(thought) < 4 * STOP_CHARS:
-        return skipped("stop_strings", "no reasoning was seen in which one could fire")
+        return skipped("stop_strings", "too little reasoning was seen for one to fire in")
     stop = thought[len(thought) // 2 :][:STOP_CHARS].strip()
     built = stopped(server, {"stop": [stop]})
     if built is None:

@@ -116,7 +116,7 @@ def thinking_kept(lm: Any) -> Iterator[None]:
     if token is None:
         yield
         return
-    log.info(
+    log.warning(
         "think_end_token is left aside: distill-eval's tasks split the reasoning off themselves"
     )
     lm.think_end_token = None

@@ -218,6 +218,30 @@ def test_the_manifest_says_how_a_run_ended(end: Any, status: str) -> None:
     assert "sk-1" not in json.dumps(read)
 
 
+def test_a_start_that_asked_nothing_leaves_a_finished_run_as_it_was() -> None:
+    plan = planned()
+    plan.before = {**manifest.started("base", [], plan.settings), "status": "finished"}
+    record = manifest.started("base", [], plan.settings)
+    with pytest.raises(ValueError, match="no larger limit"):
+        runner.execute(Cli(ValueError("no larger limit")), plan, record)
+    assert manifest.read(plan.folder) == plan.before
+    record["asking"] = {"n_requests": {"distill_demo": 4}}
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute(Cli(KeyboardInterrupt()), plan, record)
+    assert (manifest.read(plan.folder) or {})["status"] == "interrupted"
+
+
+def test_a_full_disk_is_told_with_what_is_kept() -> None:
+    plan = planned()
+    record = manifest.started("base", [], plan.settings)
+    full = OSError(28, "No space left on device", "runs/base/x")
+    with pytest.raises(OSError, match=r"No space left.*goes on from there"):
+        runner.evaluate(Cli(full), plan, record)
+    plan.arguments.model = "hf"
+    with pytest.raises(KeyboardInterrupt, match="of model 'hf' are kept when a run ends"):
+        runner.evaluate(Cli(KeyboardInterrupt()), plan, record)
+
+
 def test_the_folder_of_questions_is_named_only_while_the_run_lasts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

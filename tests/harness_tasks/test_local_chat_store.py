@@ -210,7 +210,7 @@ def test_a_damaged_store_is_told_and_the_rest_of_it_used(
         Path(path).write_bytes(b"".join([lines[0], b"\xff\n", *lines[2:]]))
         ask(server, *REQUESTS, store=path)
         assert len(server.requests) == 5
-    assert "could not be read in 1 lines (2): 3 replies of it were kept" in caplog.text
+    assert "could not be read in 1 line (2): 3 replies of it were kept" in caplog.text
 
 
 @pytest.mark.parametrize("n", [LONG_RUN - 1, LONG_RUN])

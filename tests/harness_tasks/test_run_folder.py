@@ -180,3 +180,39 @@ def test_the_command_of_a_run_comes_from_its_manifest() -> None:
     write(argv=["distill-eval", "run", "--model_args", "token=***"])
     with pytest.raises(ValueError, match="give the whole command again"):
         run_folder.command_of("base")
+
+
+@pytest.mark.parametrize(
+    ("retry", "said"),
+    [
+        (Retry(errors=True), "no request failed, so there is nothing to ask again"),
+        (Retry(truncated=True, max_tokens=900), "no completion was cut off, so there is nothing"),
+        (Retry(True, True, 900), "no request failed and no completion was cut off, so there is"),
+    ],
+)
+def test_a_retry_that_would_ask_nothing_is_refused(retry: Retry, said: str) -> None:
+    finished(n_truncated=0)
+    assert said in refusal(retry)
+    finished(n_errors=1, n_truncated=2)
+    assert check_folder(BASE, {"a": 1}, ["toy"], retry) is not None
+
+
+def test_a_second_retry_asks_with_no_smaller_limit_than_the_first() -> None:
+    finished(n_truncated=1, retried={"truncated": {"max_tokens": 400, "was": 100}})
+    smaller = Retry(truncated=True, max_tokens=399)
+    assert "--max-tokens 399 is less than the 400 that the last retry" in refusal(smaller)
+    again = Retry(truncated=True, max_tokens=400)
+    assert check_folder(BASE, {"a": 1}, ["toy"], again) is not None
+
+
+def test_a_damaged_manifest_has_a_next_step() -> None:
+    finished()
+    (BASE / manifest.FILE_NAME).write_text("{")
+    assert "move that file away and give the whole command again" in refusal()
+
+
+def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / manifest.FILE_NAME).mkdir()
+    with pytest.raises(OSError, match=r"manifest\.json"):
+        manifest.write(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == [manifest.FILE_NAME]

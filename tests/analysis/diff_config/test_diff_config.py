@@ -338,6 +338,23 @@ def test_a_run_under_way_is_compared_by_what_it_asks(tmp_path: Path) -> None:
     ]
 
 
+def test_model_and_seed_are_those_that_either_file_tells(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        model_args = {"model": "n", "base_url": "http://127.0.0.1:2/v1", "seed": 7}
+        content["settings"] = {"model": "local-chat", "model_args": model_args, "repeats": None}
+        content |= {"model": {"requested": None, "served": None, "base_url": None}}
+
+    one, other = manifests(tmp_path, change)
+    finished = {**json.loads(one.read_text(encoding="utf-8")), "base_seed": 1234}
+    one.write_text(json.dumps(finished), encoding="utf-8")
+    texts = [item["text"] for item in told(one, other)["differences"]]
+    assert [text for text in texts if text.startswith(("model:", "base_url:", "seed:"))] == [
+        'model: baseline "m", candidate "n"',
+        'base_url: baseline "http://127.0.0.1:1/v1", candidate "http://127.0.0.1:2/v1"',
+        "seed: baseline 1234, candidate 7",
+    ]
+
+
 def test_no_task_in_common_is_refused_and_no_option_allows_it(tmp_path: Path) -> None:
     found = told(*manifests(tmp_path, setting("tasks", to={"other": {}})))
     assert not found["comparable"]

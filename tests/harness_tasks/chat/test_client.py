@@ -390,6 +390,26 @@ def test_the_key_is_sent_and_never_shown() -> None:
     assert key not in str(told.value) + repr(transport_of(server.url, api_key=key))
 
 
+KEY = "sk-very-secret-1234"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda _: stream([{"choices": [{"delta": {"content": "a"}}]}, {"error": {"message": KEY}}]),
+        lambda _: reply_json({"error": {"message": KEY}}),
+        lambda _: reply_json({"choices": [{"error": {"message": KEY}}]}),
+        lambda _: reply_json({"no choices": KEY}),
+        lambda _: Answer(chunks=[KEY.encode()]),
+        lambda _: Answer(headers={"content-encoding": KEY}),
+    ],
+)
+def test_a_key_that_comes_back_in_a_reply_is_in_no_fault(echo: Script) -> None:
+    with FakeUpstream(echo) as server, pytest.raises(UpstreamError, match=r"\*\*\*") as told:
+        complete(server, api_key=KEY)
+    assert KEY not in str(told.value)
+
+
 def test_foreign_text_is_shown_on_one_line() -> None:
     assert shown("a\x1b[31m\nb\x00" + "c" * 1000) == "a\\x1b[31m b\\x00" + "c" * 285 + "…"
 

@@ -174,18 +174,42 @@ def test_where_all_are_gone_a_request_is_tried_as_with_one() -> None:
     assert len(one.requests) + len(other.requests) == 4  # the first attempt asked both
 
 
-def test_a_fault_of_the_request_itself_goes_to_no_other_server() -> None:
+def test_what_all_servers_refuse_is_final_and_leaves_none_of_them_out() -> None:
     with FakeUpstream(fault(400, "too long")) as one, FakeUpstream(fault(400, "too long")) as other:
-        replies, _ = ask(transport_of(one.url, other.url), 1)
-    assert "too long" in str(replies[0])
-    # twice: with and without stream_options
-    assert sorted([len(one.requests), len(other.requests)]) == [0, 2]
+        transport = transport_of(one.url, other.url)
+        replies, down = ask(transport, 4, lambda c: [r.down for r in c.replicas.all])
+    assert ["too long" in str(reply) for reply in replies] == [True] * 4
+    assert down == [None, None]
 
 
-def test_a_retry_prefers_another_server() -> None:
+@pytest.mark.parametrize(
+    "faulty",
+    [fault(400), fault(422), fault(429), fault(500), lambda _: Answer(chunks=[b"\0 garbage"])],
+)
+def test_a_server_that_fails_what_others_answer_is_left_out(
+    faulty: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeUpstream(faulty) as one, FakeUpstream(chat("ok")) as other:
+        transport = transport_of(one.url, other.url, max_retries=0, num_concurrent=1)
+
+        async def run() -> list[Any]:
+            async with ChatClient(transport) as client:
+                body = {"model": "fake", "messages": MESSAGES}
+                return [await client.complete(body, f"run/task/{i}/0") for i in range(20)]
+
+        replies = asyncio.run(run())
+    assert [reply.content for reply in replies] == ["ok"] * 20
+    assert len(one.requests) == chat_replicas.MOST_OUTDONE
+    (line,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert line.startswith(f"{one.url} is left out, 1 of 2 servers are asked: ")
+
+
+def test_what_one_server_fails_another_is_asked_at_once() -> None:
     with FakeUpstream(fault(500)) as one, FakeUpstream(chat("ok")) as other:
-        replies, _ = ask(transport_of(one.url, other.url), 1)
-    assert replies[0].content == "ok"
+        replies, n_retries = ask(
+            transport_of(one.url, other.url, max_retries=0), 1, lambda c: c.n_retries
+        )
+    assert (replies[0].content, n_retries) == ("ok", 0)
     assert (len(one.requests), len(other.requests)) == (1, 1)
 
 

@@ -166,3 +166,19 @@ def test_why_a_store_does_not_serve_is_said(path: Path) -> None:
         'endpoint was "http://a:1/v1" and is "http://b:1/v1", temperature was 0.6 and is 0.9, '
         "top_k was not sent and is 20"
     )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"latency_s": float("nan")},
+        {"ttft_s": 10**400},
+        {"usage": {"completion_tokens": float("inf")}},
+        {"content": "\ud800"},
+        {"server": 5},
+    ],
+    ids=str,
+)
+def test_what_no_samples_file_can_hold_is_no_reply(odd: dict[str, Any]) -> None:
+    assert reply_of(vars(said())) is not None
+    assert reply_of({**vars(said()), **odd}) is None

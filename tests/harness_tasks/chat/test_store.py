@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,24 @@ def test_a_model_is_read_as_pairs_or_as_yaml() -> None:
 def test_what_is_no_model_names_the_option(text: str) -> None:
     with pytest.raises(ValueError, match="--judge"):
         model_of("--judge", text)
+
+
+def test_a_row_that_is_not_what_its_key_says_is_no_reply(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    lines = filled(path, 3)
+    keys = [json.loads(line)["key"].encode() for line in lines]
+    deep = lines[2].replace(b'"messages":[]', b'"messages":' + b"[" * 900 + b"]" * 900)
+    path.write_bytes(lines[0].replace(keys[0], keys[1]) + lines[2] + deep)
+    with Store(path) as store:
+        assert store.damaged == [1, 3]
+        assert contents(store, 3) == [None, None, "reply 2"]
+
+
+def test_a_request_with_numbers_as_names_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "replies.jsonl"
+    biased = request(0, logit_bias={9: -1, 10: 1.5})
+    with Store(path) as store:
+        store.add(biased, {"content": "so"}, None, None)
+    with Store(path) as store:
+        assert store.damage is None
+        assert store.get(biased) is not None

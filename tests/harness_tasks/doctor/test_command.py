@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,12 @@ def test_without_a_server_the_machine_is_checked() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--repeats", "2", "--metadata", "repeats=3"], "--repeats 2 contradicts repeats 3"),
+        (
+            ["--data-dir", "a", "--metadata", '{"data_dir": "b"}'],
+            "--data-dir a contradicts data_dir b in --metadata",
+        ),
+        (["--metadata", "sha"], "--metadata takes NAME=VALUE"),
         (["--model", "m"], "model is given without a server; add --base_url"),
         (["--against", "http://h:1"], "against is given without a server"),
         (["--base_url", "ftp://h"], "base_url must look like"),
@@ -114,6 +121,14 @@ def test_the_longest_limit_of_the_tasks_counts() -> None:
     assert read(*url, "--tasks", "distill_math500").max_tokens == 32_768
     assert read(*url, "--tasks", "distill_math500,distill_aime24").max_tokens == 38_912
     assert read(*url, "--tasks", "distill_aime24", "--max-tokens", "100").max_tokens == 100
+
+
+def test_the_samples_and_the_data_of_the_run_are_read_as_it_reads_them(tmp_path: Path) -> None:
+    own = read("--metadata", json.dumps({"accept_sha256": "ab", "data_dir": str(tmp_path)}))
+    assert (own.data_dir, own.metadata["accept_sha256"]) == (str(tmp_path), "ab")
+    assert read("--metadata", "repeats=4").n_samples == read("--repeats", "4").n_samples == 4
+    assert read("--base_url", "http://h:1", "--preset", "thesis").n_samples == 2
+    assert read().n_samples == 1
 
 
 def test_groups_of_tasks_are_taken_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from harness_tasks.graders.grade import GraderError
 from harness_tasks.ifeval.grader import Instruction, grade, instructions_of, variants
 from harness_tasks.ifeval.kinds import CATEGORIES, KINDS
-from harness_tasks.ifeval.language import detect
+from harness_tasks.ifeval.language import detect, profiles
 from harness_tasks.records import Verdict, read_jsonl
 from tests.conftest import REPO, needs_shared
 from tests.harness_tasks.ifeval.published import QWEN, ifeval_docs, responses
@@ -169,3 +170,21 @@ def test_the_order_of_grading_changes_nothing() -> None:
         for order in (pairs, pairs[::-1])
     ]
     assert graded[0] == graded[1][::-1]
+
+
+def test_ctrl_c_while_languages_are_loaded_is_no_damaged_profile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from langdetect.detector_factory import DetectorFactory
+
+    loaders: list[threading.Thread] = []
+    load = DetectorFactory.load_json_profile
+
+    def seen(self: DetectorFactory, texts: list[str]) -> None:
+        loaders.append(threading.current_thread())
+        load(self, texts)
+
+    monkeypatch.setattr(DetectorFactory, "load_json_profile", seen)
+    profiles.__wrapped__()
+    # Python raises KeyboardInterrupt in the main thread alone.
+    assert [one is threading.main_thread() for one in loaders] == [False]
