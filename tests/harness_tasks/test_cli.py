@@ -374,8 +374,8 @@ def test_ctrl_c_and_sigterm_say_what_is_on_disk(number: int, tmp_path: Path) -> 
         process.send_signal(number)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert "interrupted: nothing was asked yet" in said
-    assert "the same command goes on from there" in said
+    assert "interrupted: completions of model 'dummy' are kept when a run ends" in said
+    assert "so the same command starts anew (runs/base/manifest.json says so)" in said
     assert "Traceback" not in said
     record = manifest.read(Path("runs/base"))
     assert record is not None
