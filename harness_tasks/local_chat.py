@@ -261,6 +261,13 @@ class LocalChat(LM):  # type: ignore[misc]
         if kept is None or not kept.store.places:
             return
         # lm-eval shows INFO of its own alone.
+        if self.settings.retry_truncated is not None:
+            log.warning(
+                "%d of %d completions stay, the %d that were cut off are asked again with "
+                "max_tokens=%d",
+                n_found, len(jobs), len(jobs) - n_found, self.settings.retry_truncated,
+            )  # fmt: skip
+            return
         log.warning("%d of %d completions are there already", n_found, len(jobs))
         why = kept.why_none(jobs[0]) if jobs and not n_found else None
         if why:

@@ -187,8 +187,9 @@ class Cut:
         elif self.limit:
             where = f"at max_tokens={self.limit}"
             way = (
-                f"raise max_tokens, or mend them afterwards with --retry-truncated --max-tokens "
-                f"{2 * self.limit}"
+                f"raise max_tokens, or ask them again afterwards: distill-eval run "
+                f"--retry-truncated --max-tokens {2 * self.limit} (with lm_eval: "
+                f"store=FILE,retry_truncated={2 * self.limit})"
             )
         return (
             f"{task}: {self.cut} of {self.n} completions{so_far} were cut off {where}{needed} and "

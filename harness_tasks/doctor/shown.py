@@ -20,7 +20,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -44,12 +44,13 @@ class Progress:
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.live = sys.stderr.isatty()
+        self.alike: list[Finding] = []  # checks that were skipped for one reason, shown together
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        self.clear()
+        self.show_skipped()
 
     def told(self, name: str, at: int, n: int) -> None:
         """Say which check is being made."""
@@ -57,10 +58,30 @@ class Progress:
             click.echo(f"{CLEAR}[{at}/{n}] {name} ...", nl=False, err=True)
 
     def found(self, finding: Finding) -> None:
-        """Show a finding."""
+        """Show a finding; of checks that are skipped for one reason in a row, one line."""
+        plain_skip = finding.status == "skip" and not finding.broken
+        if self.alike and not (plain_skip and finding.found == self.alike[0].found):
+            self.show_skipped()
+        if plain_skip:
+            self.alike.append(finding)
+        else:
+            self.show(finding)
+
+    def show(self, finding: Finding) -> None:
         self.clear()
         if not self.quiet:
             click.echo(as_text(finding, width()))
+
+    def show_skipped(self) -> None:
+        """Show the checks that were skipped for one reason, and clear the line of progress."""
+        if len(self.alike) > 1:
+            names = ", ".join(dict.fromkeys(one.check for one in self.alike))
+            n = f"{len(self.alike)} checks"
+            self.show(replace(self.alike[0], check=n, found=f"{self.alike[0].found} ({names})"))
+        elif self.alike:
+            self.show(self.alike[0])
+        self.alike = []
+        self.clear()
 
     def clear(self) -> None:
         if self.live:

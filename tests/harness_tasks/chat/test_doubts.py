@@ -54,8 +54,9 @@ def test_a_limit_that_is_too_small_is_said_while_completions_come_in() -> None:
     (said,) = said_of(*[whole(90)] * 8, cut(), cut(), max_tokens=100)
     assert said == (
         "toy: 2 of 10 completions so far were cut off at max_tokens=100 (those that finished took "
-        "up to 90 tokens) and count as not solved; raise max_tokens, or mend them afterwards with "
-        "--retry-truncated --max-tokens 200"
+        "up to 90 tokens) and count as not solved; raise max_tokens, or ask them again afterwards: "
+        "distill-eval run --retry-truncated --max-tokens 200 (with lm_eval: "
+        "store=FILE,retry_truncated=200)"
     )
 
 

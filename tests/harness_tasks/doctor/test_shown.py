@@ -13,7 +13,7 @@ import click
 import pytest
 
 from harness_tasks.doctor.finding import Context, Finding
-from harness_tasks.doctor.shown import CLEAR, as_json, as_text, closing, printable
+from harness_tasks.doctor.shown import CLEAR, Progress, as_json, as_text, closing, printable
 from tests.conftest import REPO
 
 FINE = Finding("reachable", "pass", "vllm 0.32.0")
@@ -89,6 +89,23 @@ def test_the_end_says_what_it_comes_to(findings: list[Finding], last: str, named
     assert lines[-1] == last
     assert named in "\n".join(lines)
     assert "only this machine was checked" in "\n".join(lines)
+
+
+def test_checks_that_are_skipped_for_one_reason_share_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second, other = (
+        Finding(name, "skip", why, "", "")
+        for name, why in (("a", "gone"), ("b", "gone"), ("c", "x"))
+    )
+    with Progress(quiet=False) as progress:
+        for finding in (FINE, first, second, FINE, other, BROKEN):
+            progress.found(finding)
+    lines = [line.split() for line in plain(capsys.readouterr().out).splitlines()]
+    shown = [line[:3] for line in lines if line[0] in ("pass", "skip")]
+    assert shown[1] == ["skip", "2", "checks"]
+    assert [line[1] for line in shown] == [FINE.check, "2", FINE.check, "c", BROKEN.check]
+    assert "(a, b)" in " ".join(lines[1])
 
 
 def in_terminal(columns: int, *argv: str) -> str:
