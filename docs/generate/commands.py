@@ -126,6 +126,8 @@ def facts(option: click.Option) -> Iterator[str]:
     ):
         yield "Repeatable."
     default = option.default
+    if isinstance(option.show_default, str):  # what it is on this machine is not every machine's
+        default = option.show_default
     plain = isinstance(default, str | int | float) and not isinstance(default, bool)
     if plain and not option.is_flag and default != "" and not option.required:
         yield f"Default {default}."
