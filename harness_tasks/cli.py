@@ -23,6 +23,7 @@ import click
 
 from harness_tasks import catalogue, docs, isolation_check, manifest
 from harness_tasks.doctor.command import doctor
+from harness_tasks.explained import INTERRUPTED
 from harness_tasks.presets_command import presets
 from harness_tasks.run_folder import LOCAL_CHAT
 from harness_tasks.runs import runs
@@ -31,7 +32,6 @@ from harness_tasks.text_table import aligned
 if TYPE_CHECKING:
     from harness_tasks.plan import Plan, RunOptions
 
-INTERRUPTED = 130
 RUN_EXAMPLE = """\b
 Example:
   distill-eval run --run base --tasks distill_math --preset deepseek-r1 \\

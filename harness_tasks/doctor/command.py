@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness_tasks.explained import INTERRUPTED
+
 if TYPE_CHECKING:
     from harness_tasks.chat.settings import Settings
     from harness_tasks.doctor.finding import Context
@@ -76,7 +78,7 @@ def doctor(as_json: bool, debug: bool, **options: Any) -> None:
     Each check says what it found, why that matters and what mends it. Give the settings of the run:
     what is checked depends on them. Without --base_url only this machine is checked.
     """
-    from harness_tasks.cli import INTERRUPTED, stop  # they import this module
+    from harness_tasks.cli import stop  # it imports this module
     from harness_tasks.doctor import shown
     from harness_tasks.doctor.checks import CHECKS, walk
     from harness_tasks.doctor.finding import EXIT_CODES, verdict
